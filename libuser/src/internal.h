@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What the library's own files share: handles, the backend interface, errors, memory.
+ * It is not installed and nothing here is exported.
+ * The contract of the calls is in <hftchan.h>; of the shared memory in <linux/hftchan.h>.
+ */
+#ifndef HFTCHAN_INTERNAL_H
+#define HFTCHAN_INTERNAL_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <sys/stat.h>
+
+#include <hftchan.h>
+
+#define MIB		(UINT64_C(1) << 20)
+#define HUGE_PAGE	(2 * MIB)
+
+/* A full name: backend prefix and NAME. */
+#define FULL_NAME_BYTES	(8 + HFTCHAN_NAME_MAX + 1)
+
+struct backend;
+
+/* One mapping of a channel: the pages an epoch's sender writes, or all that a receiver reads. */
+struct view {
+	struct hftchan_control *control;
+	struct hftchan_sender_page *sender;
+	void *ring;
+	size_t ring_bytes;	/* mapped: ring_size rounded up to page_size */
+};
+
+struct hftchan {
+	const struct backend *backend;
+	atomic_int refs;
+	char name[FULL_NAME_BYTES];
+	struct view view;	/* read-only in shm */
+	struct hftchan_ring ring;
+	struct hftchan_control geometry;	/* a checked copy; its constant fields are used */
+	struct stat st;		/* of the file when it was opened */
+	int fd;			/* shm: control file, read-only */
+	pid_t pid;		/* who mapped it: what a forked child has is not all mapped */
+	atomic_bool sending;	/* local: the sender role is taken */
+};
+
+struct tx {
+	struct hftchan_tx pub;	/* first: what users hold is a pointer to it */
+	struct hftchan *ch;
+	struct view view;	/* writable */
+	int lock_fd;		/* shm: holds the sender role; -1 in a forked child */
+	pid_t pid;		/* the sender; a forked child's copy has nothing mapped */
+	struct tx *next;	/* all senders of this process, for fork */
+};
+
+struct backend {
+	const char *prefix;
+	/* make the object whose geometry is checked and return it opened, or only make it */
+	int (*create)(const char *full, const struct hftchan_attr *attr,
+		      const struct hftchan_control *geometry, struct hftchan **chp);
+	int (*open)(const char *full, uid_t owner, struct hftchan **chp);
+	int (*destroy)(const char *full, bool force);
+	int (*list)(int (*fn)(const char *name, void *arg), void *arg);
+	/* take the sender role and a writable view; give both back */
+	int (*take_role)(struct tx *tx);
+	void (*drop_role)(struct tx *tx);
+	void (*close)(struct hftchan *ch);
+};
+
+extern const struct backend hftchan_shm, hftchan_local;
+
+/* error.c */
+int hftchan_fail(int err, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* channel.c */
+const char *hftchan_bare_name(const char *full);
+int hftchan_geometry_check(const char *full, const struct hftchan_control *c);
+void hftchan_ring_setup(struct hftchan_ring *ring, const struct hftchan_control *c, void *slots);
+struct hftchan *hftchan_alloc(const struct backend *backend, const char *full,
+			      const struct hftchan_control *geometry);
+struct hftchan *hftchan_get(struct hftchan *ch);
+
+/* memory.c */
+int hftchan_node_check(const char *full, int node);
+int hftchan_room_check(const char *full, uint64_t bytes);
+int hftchan_bind(const char *full, void *addr, size_t bytes, int node);
+uint64_t hftchan_round_up(uint64_t bytes, uint64_t unit);
+uint64_t hftchan_now_ns(int clock);
+void hftchan_unmap_view(struct view *view);
+
+/* sender.c */
+struct sender_snapshot {
+	uint64_t epoch, epoch_seq, start, pidns;
+	uint32_t state;
+	int32_t pid;
+};
+int hftchan_snapshot(const struct hftchan *ch, struct sender_snapshot *s);
+bool hftchan_sender_dead(const struct sender_snapshot *s);
+bool hftchan_sender_visible(const struct sender_snapshot *s);
+
+#endif

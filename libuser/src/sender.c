@@ -1,0 +1,283 @@
+// SPDX-License-Identifier: MIT
+/*
+ * The sender's cold path: attach, detach, fork, who sends, batches.
+ * It takes no locks itself: the backends keep the role exclusive.
+ * The contract is in <hftchan.h>; of the fields it writes in <linux/hftchan.h>.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "internal.h"
+
+/* ---------------------------------------------------------------- fork */
+
+/*
+ * All senders of this process: a forked child closes its copies of their lock descriptors, or the
+ * role would outlive the sender in it.
+ */
+static pthread_mutex_t senders_mutex = PTHREAD_MUTEX_INITIALIZER;
+static struct tx *senders;
+
+static void before_fork(void)
+{
+	pthread_mutex_lock(&senders_mutex);
+}
+
+static void after_fork_parent(void)
+{
+	pthread_mutex_unlock(&senders_mutex);
+}
+
+static void after_fork_child(void)
+{
+	struct tx *t;
+
+	for (t = senders; t; t = t->next)
+		if (t->lock_fd >= 0) {
+			close(t->lock_fd);
+			t->lock_fd = -1;
+		}
+	senders = NULL;
+	pthread_mutex_unlock(&senders_mutex);
+}
+
+static void install_fork_handlers(void)
+{
+	pthread_atfork(before_fork, after_fork_parent, after_fork_child);
+}
+
+static void remember(struct tx *t)
+{
+	pthread_mutex_lock(&senders_mutex);
+	t->next = senders;
+	senders = t;
+	pthread_mutex_unlock(&senders_mutex);
+}
+
+static void forget(const struct tx *t)
+{
+	struct tx **p;
+
+	pthread_mutex_lock(&senders_mutex);
+	for (p = &senders; *p; p = &(*p)->next)
+		if (*p == t) {
+			*p = t->next;
+			break;
+		}
+	pthread_mutex_unlock(&senders_mutex);
+}
+
+/* ---------------------------------------------------------------- who sends */
+
+static uint64_t own_pidns(void)
+{
+	struct stat st;
+
+	return stat("/proc/self/ns/pid", &st) ? 0 : st.st_ino;
+}
+
+/*
+ * State, start time (field 22) and number of threads (20) of a process; the command name before
+ * them is in parentheses and may hold anything. False when the process can't be looked at.
+ */
+static bool read_stat(int32_t pid, char *state, uint64_t *start, long *threads)
+{
+	char path[32], buf[1024], *p;
+	size_t n;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+	f = fopen(path, "re");
+	if (!f)
+		return false;
+	n = fread(buf, 1, sizeof(buf) - 1, f);
+	fclose(f);
+	buf[n] = 0;
+	p = strrchr(buf, ')');
+	return p && sscanf(p + 1,
+			   " %c %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %ld %*s %" SCNu64,
+			   state, threads, start) == 3;
+}
+
+/* A consistent set; -EAGAIN while somebody attaches. Pairs with hftchan_attach(). */
+int hftchan_snapshot(const struct hftchan *ch, struct sender_snapshot *s)
+{
+	const struct hftchan_control *c = ch->view.control;
+	int tries;
+
+	for (tries = 0; tries < 1000; tries++) {
+		s->state = HFTCHAN_LOAD_ACQUIRE(&c->sender_state);
+		s->epoch = HFTCHAN_LOAD_ACQUIRE(&c->epoch);
+		s->epoch_seq = HFTCHAN_LOAD(&c->epoch_seq);
+		s->pid = HFTCHAN_LOAD(&c->sender_pid);
+		s->start = HFTCHAN_LOAD(&c->sender_start);
+		s->pidns = HFTCHAN_LOAD(&c->sender_pidns);
+		HFTCHAN_FENCE_ACQUIRE();
+		if (HFTCHAN_LOAD(&c->sender_state) == s->state && HFTCHAN_LOAD(&c->epoch) == s->epoch)
+			return 0;
+	}
+	return hftchan_fail(EAGAIN, "%s: a sender is attaching; try again", ch->name);
+}
+
+/* Can this process tell whether the sender lives? Not from another pid namespace. */
+bool hftchan_sender_visible(const struct sender_snapshot *s)
+{
+	return s->pid > 0 && s->pidns == own_pidns();
+}
+
+/*
+ * Did the attached sender die without a word? A pid that belongs to another process by now, or to
+ * a process that has exited but was not waited for, is a death; a process that may not be looked
+ * at (hidepid) counts as alive.
+ */
+bool hftchan_sender_dead(const struct sender_snapshot *s)
+{
+	uint64_t start;
+	long threads;
+	char state;
+
+	if (s->state != HFTCHAN_SENDER_ATTACHED || !hftchan_sender_visible(s))
+		return false;
+	if (kill(s->pid, 0) && errno == ESRCH)
+		return true;
+	if (!read_stat(s->pid, &state, &start, &threads))
+		return false;
+	/* a main thread that has left is a zombie, too, while the other threads go on */
+	return start != s->start || state == 'X' || (state == 'Z' && threads <= 1);
+}
+
+/* ---------------------------------------------------------------- attach, detach */
+
+int hftchan_attach(struct hftchan *ch, unsigned int flags, struct hftchan_tx **txp)
+{
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
+	struct hftchan_control *c;
+	uint64_t seq, bad, start = 0;
+	struct tx *t;
+	long threads;
+	char state;
+	int err;
+
+	if (flags & ~HFTCHAN_ATTACH_VERIFY)
+		return hftchan_fail(EOPNOTSUPP, "%s: unknown attach flags 0x%x", ch->name,
+				    flags & ~HFTCHAN_ATTACH_VERIFY);
+	t = calloc(1, sizeof(*t));
+	if (!t)
+		return hftchan_fail(ENOMEM, "%s: out of memory", ch->name);
+	pthread_once(&once, install_fork_handlers);
+	t->ch = ch;
+	t->lock_fd = -1;
+	t->pid = getpid();
+	err = ch->backend->take_role(t);
+	if (err)
+		goto err_free;
+	c = t->view.control;
+	if (HFTCHAN_LOAD(&c->destroyed)) {
+		err = hftchan_fail(ENODEV, "%s: was destroyed", ch->name);
+		goto err_role;
+	}
+	hftchan_ring_setup(&t->pub.ring, &ch->geometry, t->view.ring);
+	err = hftchan_ring_attach(&t->pub.ring, flags & HFTCHAN_ATTACH_VERIFY, &seq, &bad);
+	if (err) {
+		hftchan_fail(-err, "%s: corrupted at slot %" PRIu64 ": nothing can be sent; "
+			     "hftchan check tells more, or destroy it and make it again", ch->name, bad);
+		goto err_role;
+	}
+	t->pub.seq = seq;
+
+	/* NONE before, ATTACHED after: a reader of the fields between can tell that they change */
+	if (HFTCHAN_LOAD(&c->sender_state) == HFTCHAN_SENDER_ATTACHED)
+		HFTCHAN_STORE(&c->nr_deaths, HFTCHAN_LOAD(&c->nr_deaths) + 1);
+	HFTCHAN_STORE(&c->sender_state, HFTCHAN_SENDER_NONE);
+	HFTCHAN_FENCE_RELEASE();	/* pairs with the fence in hftchan_snapshot() */
+	read_stat(t->pid, &state, &start, &threads);
+	HFTCHAN_STORE(&c->sender_pid, t->pid);
+	HFTCHAN_STORE(&c->sender_start, start);
+	HFTCHAN_STORE(&c->sender_pidns, own_pidns());
+	HFTCHAN_STORE(&c->attached_ns, hftchan_now_ns(CLOCK_REALTIME));
+	HFTCHAN_STORE(&c->epoch_seq, seq);
+	HFTCHAN_STORE(&t->view.sender->heartbeat_ns, 0);
+	HFTCHAN_FENCE_RELEASE();	/* pairs with the acquire loads in hftchan_snapshot() */
+	HFTCHAN_STORE(&c->epoch, HFTCHAN_LOAD(&c->epoch) + 1);
+	HFTCHAN_FENCE_RELEASE();
+	HFTCHAN_STORE(&c->sender_state, HFTCHAN_SENDER_ATTACHED);
+
+	hftchan_get(ch);
+	remember(t);
+	*txp = &t->pub;
+	return 0;
+
+err_role:
+	ch->backend->drop_role(t);
+err_free:
+	free(t);
+	return err;
+}
+
+void hftchan_detach(struct hftchan_tx *tx)
+{
+	struct tx *t = (struct tx *)tx;
+
+	if (!tx)
+		return;
+	if (t->pid == getpid()) {
+		forget(t);
+		HFTCHAN_FENCE_RELEASE();	/* all commits before; pairs with hftchan_snapshot() */
+		HFTCHAN_STORE(&t->view.control->sender_state, HFTCHAN_SENDER_NONE);
+		t->ch->backend->drop_role(t);
+	}
+	hftchan_close(t->ch);
+	free(t);
+}
+
+int hftchan_heartbeat(struct hftchan_tx *tx)
+{
+	struct tx *t = (struct tx *)tx;
+
+	HFTCHAN_STORE(&t->view.sender->heartbeat_ns, hftchan_now_ns(CLOCK_MONOTONIC));
+	if (HFTCHAN_LOAD(&t->view.control->destroyed))
+		return hftchan_fail(ENODEV, "%s: was destroyed; its receivers are leaving", t->ch->name);
+	return 0;
+}
+
+/* ---------------------------------------------------------------- batches */
+
+int hftchan_send_batch(struct hftchan_tx *tx, const struct hftchan_msg *msgs, unsigned int nr)
+{
+	const struct hftchan_ring *r = &tx->ring;
+	const uint64_t quarter = (r->slot_mask + 1) / 4;
+	uint64_t done, k, i;
+
+	for (i = 0; i < nr; i++) {
+		if (msgs[i].len > r->payload_size || (!r->varlen && msgs[i].len != r->payload_size))
+			return -EMSGSIZE;
+		if (r->varlen ? msgs[i].type & HFTCHAN_TYPE_RESERVED : msgs[i].type)
+			return -EINVAL;
+	}
+	for (done = 0; done < nr; done += k) {
+		k = nr - done < quarter ? nr - done : quarter;
+		hftchan_ring_mark(r, tx->seq, k);
+		for (i = 0; i < k; i++) {
+			const struct hftchan_msg *m = &msgs[done + i];
+			unsigned char *p = hftchan_ring_payload(r, tx->seq + i);
+
+			if (r->varlen) {
+				struct hftchan_varlen head = { m->len, m->type };
+
+				hftchan_ring_copy_in(p, &head, sizeof(head));
+				p += sizeof(head);
+			}
+			hftchan_ring_copy_in(p, m->data, m->len);
+		}
+		hftchan_ring_commit(r, tx->seq, k);
+		tx->seq += k;
+	}
+	return 0;
+}

@@ -1,0 +1,766 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Backend "shm:": a channel between processes in POSIX shared memory, without the module.
+ * It trusts nobody but the channel's owner and root: /dev/shm is open to everyone.
+ * The contract is struct backend in internal.h; files and offsets are described below.
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <linux/magic.h>
+#include <mntent.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/statfs.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include "internal.h"
+
+/*
+ * /dev/shm/hftchan-NAME       control page at 0, sender page at 64 KiB, ring at 2 MiB (a hole
+ *                             between them costs nothing; every page size can map these offsets)
+ * /dev/shm/hftchan-NAME.lock  0600; an open-file-description lock on it is the sender role.
+ *                             A file of its own, as nobody who only reads must be able to hold it
+ * MOUNT/hftchan-NAME-TIME     the ring, where a hugetlbfs with enough free pages is mounted
+ *
+ * A file gets its name by linkat() when it is complete, so no half-made channel is ever seen and a
+ * creator that is killed leaves none behind.
+ */
+#define SHM_DIR		"/dev/shm"
+#define SENDER_OFFSET	(64ULL << 10)
+#define RING_OFFSET	(2 * MIB)
+#define FILE_PREFIX	"hftchan-"
+#define LOCK_SUFFIX	".lock"
+#define PATH_BYTES	(sizeof(SHM_DIR "/" FILE_PREFIX LOCK_SUFFIX) + HFTCHAN_NAME_MAX)
+
+struct paths {
+	char control[PATH_BYTES];
+	char lock[PATH_BYTES];
+};
+
+static struct paths paths_of(const char *full)
+{
+	const char *name = hftchan_bare_name(full);
+	struct paths p;
+
+	snprintf(p.control, sizeof(p.control), SHM_DIR "/" FILE_PREFIX "%s", name);
+	snprintf(p.lock, sizeof(p.lock), SHM_DIR "/" FILE_PREFIX "%s" LOCK_SUFFIX, name);
+	return p;
+}
+
+static bool same_file(const struct stat *a, const struct stat *b)
+{
+	return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
+}
+
+/* ---------------------------------------------------------------- opening with suspicion */
+
+/*
+ * Open a regular file of ours or fail: no link is followed, no FIFO waited for.
+ * @owner: whose it must be, besides root's; (uid_t)-1: anybody's
+ */
+static int open_regular(const char *full, const char *path, int flags, uid_t owner, struct stat *st)
+{
+	int fd = open(path, flags | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	int err;
+
+	if (fd < 0) {
+		err = errno;
+		if (err == ENOENT)
+			return hftchan_fail(err, "%s: no such channel (%s); make it with: hftchan create",
+					    full, path);
+		if (err == ELOOP)
+			return hftchan_fail(EPERM, "%s: %s is a symbolic link, not a channel; remove it",
+					    full, path);
+		if (err == EACCES && !lstat(path, st))
+			return hftchan_fail(err, "%s: uid %d may not %s %s (uid %d, mode %04o)", full,
+					    geteuid(), flags & O_RDWR ? "write" : "read", path,
+					    st->st_uid, st->st_mode & 07777);
+		return hftchan_fail(err, "%s: can't open %s: %m", full, path);
+	}
+	if (fstat(fd, st))
+		err = hftchan_fail(errno, "%s: can't stat %s: %m", full, path);
+	else if (!S_ISREG(st->st_mode))
+		err = hftchan_fail(EPERM, "%s: %s is not a regular file; remove it", full, path);
+	else if (owner != (uid_t)-1 && st->st_uid != owner && st->st_uid != 0)
+		err = hftchan_fail(EPERM,
+				   "%s: %s belongs to uid %d, expected uid %d or root; if that owner is right, name it",
+				   full, path, st->st_uid, owner);
+	else if (st->st_mode & 0022)
+		err = hftchan_fail(EPERM, "%s: %s has mode %04o: others can write to it; its owner must chmod it",
+				   full, path, st->st_mode & 07777);
+	else
+		return fd;
+	close(fd);
+	return err;
+}
+
+/*
+ * The ring's file on hugetlbfs. The path comes from a control page that somebody else may have
+ * written: only a file directly on a hugetlbfs and of the channel's owner is touched.
+ * Return: descriptor of the directory, *base set to the name in it.
+ */
+static int open_huge_dir(const char *full, const struct hftchan_control *g, const char **base)
+{
+	const char *slash = strrchr(g->ring_path, '/');
+	char dir[HFTCHAN_RING_PATH_MAX];
+	struct statfs fs;
+	int fd;
+
+	if (!slash || slash == g->ring_path ||
+	    strncmp(slash + 1, FILE_PREFIX, strlen(FILE_PREFIX)) != 0)
+		return hftchan_fail(EBADMSG, "%s: corrupted: the ring's file can't be \"%s\"", full,
+				    g->ring_path);
+	snprintf(dir, sizeof(dir), "%.*s", (int)(slash - g->ring_path), g->ring_path);
+	fd = open(dir, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0)
+		return hftchan_fail(errno, "%s: can't open %s, where its ring is: %m", full, dir);
+	if (fstatfs(fd, &fs) || fs.f_type != HUGETLBFS_MAGIC) {
+		close(fd);
+		return hftchan_fail(EBADMSG, "%s: corrupted: %s is no hugetlbfs", full, dir);
+	}
+	*base = slash + 1;
+	return fd;
+}
+
+static int open_huge_ring(const char *full, const struct hftchan_control *g, uid_t owner, int flags)
+{
+	const char *base;
+	struct stat st;
+	int dir, fd;
+
+	dir = open_huge_dir(full, g, &base);
+	if (dir < 0)
+		return dir;
+	fd = openat(dir, base, flags | O_NOFOLLOW | O_CLOEXEC);
+	close(dir);
+	if (fd < 0)
+		return hftchan_fail(errno, "%s: can't open its ring %s: %m", full, g->ring_path);
+	if (!fstat(fd, &st) && S_ISREG(st.st_mode) && st.st_uid == owner &&
+	    (uint64_t)st.st_size >= g->ring_size)
+		return fd;
+	close(fd);
+	return hftchan_fail(EBADMSG, "%s: its ring %s is too short or not of uid %d; destroy it and make it again",
+			    full, g->ring_path, owner);
+}
+
+/* ---------------------------------------------------------------- mapping */
+
+/* The very file that was checked, opened again: not what its path may name by now. */
+static int reopen(int fd, int flags)
+{
+	char self[32];
+
+	snprintf(self, sizeof(self), "/proc/self/fd/%d", fd);
+	return open(self, flags | O_CLOEXEC);
+}
+
+static uint64_t ring_bytes(const struct hftchan_control *g)
+{
+	return hftchan_round_up(g->ring_size, g->page_size);
+}
+
+/* Map the three regions, populated. @ring_fd may be @fd. */
+static int map_view(const char *full, const struct hftchan_control *g, int fd, int ring_fd, int prot,
+		    struct view *view)
+{
+	int flags = MAP_SHARED | MAP_POPULATE, err;
+	void *p;
+
+	view->ring_bytes = ring_bytes(g);
+	p = mmap(NULL, HFTCHAN_PAGE_BYTES, prot, flags, fd, 0);
+	if (p == MAP_FAILED)
+		goto err_unmap;
+	view->control = p;
+	p = mmap(NULL, HFTCHAN_PAGE_BYTES, prot, flags, fd, (off_t)g->sender_offset);
+	if (p == MAP_FAILED)
+		goto err_unmap;
+	view->sender = p;
+	p = mmap(NULL, view->ring_bytes, prot, flags, ring_fd, (off_t)g->ring_offset);
+	if (p == MAP_FAILED)
+		goto err_unmap;
+	view->ring = p;
+	return 0;
+
+err_unmap:
+	err = hftchan_fail(errno, "%s: can't map %" PRIu64 " MiB: %m; see ulimit -v and ulimit -l", full,
+			   ring_bytes(g) / MIB);
+	hftchan_unmap_view(view);
+	return err;
+}
+
+static void shm_close(struct hftchan *ch)
+{
+	hftchan_unmap_view(&ch->view);
+	if (ch->fd >= 0)
+		close(ch->fd);
+}
+
+/* An open control file whose page is consistent -> a handle. Takes over @fd, also on failure. */
+static int open_fd(const char *full, int fd, const struct stat *st, struct hftchan **chp)
+{
+	struct hftchan_control g;
+	struct hftchan *ch = NULL;
+	int ring_fd = fd, err;
+
+	if (pread(fd, &g, sizeof(g), 0) != (ssize_t)sizeof(g)) {
+		err = hftchan_fail(EBADMSG, "%s: too short for a channel (%jd bytes); hftchan destroy --force removes it",
+				   full, (intmax_t)st->st_size);
+		goto err_close;
+	}
+	err = hftchan_geometry_check(full, &g);
+	if (err)
+		goto err_close;
+	if (g.sender_offset != SENDER_OFFSET || g.ring_tx_offset != g.ring_offset ||
+	    g.ring_offset != (g.ring_path[0] ? 0 : RING_OFFSET)) {
+		err = hftchan_fail(EBADMSG, "%s: corrupted: wrong offsets; destroy it and make it again",
+				   full);
+		goto err_close;
+	}
+	if ((uint64_t)st->st_size < SENDER_OFFSET + HFTCHAN_PAGE_BYTES ||
+	    (!g.ring_path[0] && (uint64_t)st->st_size < RING_OFFSET + ring_bytes(&g))) {
+		err = hftchan_fail(EBADMSG, "%s: its file is too short (%jd bytes); destroy it and make it again",
+				   full, (intmax_t)st->st_size);
+		goto err_close;
+	}
+	if (g.ring_path[0]) {
+		ring_fd = open_huge_ring(full, &g, st->st_uid, O_RDONLY);
+		if (ring_fd < 0) {
+			err = ring_fd;
+			goto err_close;
+		}
+	}
+	ch = hftchan_alloc(&hftchan_shm, full, &g);
+	if (!ch) {
+		err = hftchan_fail(ENOMEM, "%s: out of memory", full);
+		goto err_ring;
+	}
+	ch->st = *st;
+	err = map_view(full, &g, fd, ring_fd, PROT_READ, &ch->view);
+	if (err)
+		goto err_ring;
+	if (ring_fd != fd)
+		close(ring_fd);
+	ch->fd = fd;
+	hftchan_ring_setup(&ch->ring, &g, ch->view.ring);
+	*chp = ch;
+	return 0;
+
+err_ring:
+	free(ch);
+	if (ring_fd != fd)
+		close(ring_fd);
+err_close:
+	close(fd);
+	return err;
+}
+
+static int shm_open_channel(const char *full, uid_t owner, struct hftchan **chp)
+{
+	struct paths p = paths_of(full);
+	struct stat st;
+	int fd;
+
+	fd = open_regular(full, p.control, O_RDONLY, owner == (uid_t)-1 ? geteuid() : owner, &st);
+	return fd < 0 ? fd : open_fd(full, fd, &st, chp);
+}
+
+/* ---------------------------------------------------------------- the sender role's lock */
+
+/* 0, -EAGAIN when somebody else holds it, or another error */
+static int lock_fd(int fd)
+{
+	struct flock fl = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+
+	if (!fcntl(fd, F_OFD_SETLK, &fl))
+		return 0;
+	return errno == EACCES ? -EAGAIN : -errno;
+}
+
+/*
+ * Open and lock the lock file of a channel. Who gets the lock on a file that has lost its name
+ * meanwhile (destroyed, made again) has got nothing.
+ */
+static int take_lock(const char *full, const struct paths *p, uid_t owner)
+{
+	struct stat st, now;
+	int fd, err;
+
+	fd = open_regular(full, p->lock, O_RDWR, owner, &st);
+	if (fd < 0)
+		return fd;
+	err = lock_fd(fd);
+	if (err == -EAGAIN)
+		err = hftchan_fail(EBUSY, "%s: another sender holds the role; stop it first", full);
+	else if (err)
+		err = hftchan_fail(-err, "%s: can't lock %s: %m", full, p->lock);
+	else if (lstat(p->lock, &now) || !same_file(&st, &now))
+		err = hftchan_fail(ENODEV, "%s: was destroyed a moment ago", full);
+	else
+		return fd;
+	close(fd);
+	return err;
+}
+
+/* The holder's pid for the message of -EBUSY, when it can be known. */
+static int busy(const struct hftchan *ch)
+{
+	struct sender_snapshot s;
+
+	if (hftchan_snapshot(ch, &s) || s.state != HFTCHAN_SENDER_ATTACHED ||
+	    !hftchan_sender_visible(&s))
+		return -EBUSY;
+	return hftchan_fail(EBUSY, "%s: a sender is attached: pid %d; stop it first", ch->name, s.pid);
+}
+
+static int shm_take_role(struct tx *tx)
+{
+	struct hftchan *ch = tx->ch;
+	const char *full = ch->name;
+	struct paths p = paths_of(full);
+	int lock, fd, ring_fd, err;
+	struct stat st;
+
+	lock = take_lock(full, &p, ch->st.st_uid);
+	if (lock < 0)
+		return lock == -EBUSY ? busy(ch) : lock;
+	if (lstat(p.control, &st) || !same_file(&st, &ch->st)) {
+		err = hftchan_fail(ENODEV, "%s: was destroyed; open it again", full);
+		goto err_lock;
+	}
+	fd = reopen(ch->fd, O_RDWR);
+	if (fd < 0) {
+		err = hftchan_fail(errno, "%s: may not write to %s: %m", full, p.control);
+		goto err_lock;
+	}
+	ring_fd = fd;
+	if (ch->geometry.ring_path[0]) {
+		ring_fd = open_huge_ring(full, &ch->geometry, ch->st.st_uid, O_RDWR);
+		if (ring_fd < 0) {
+			err = ring_fd;
+			goto err_fd;
+		}
+	}
+	err = map_view(full, &ch->geometry, fd, ring_fd, PROT_READ | PROT_WRITE, &tx->view);
+	if (ring_fd != fd)
+		close(ring_fd);
+	if (err)
+		goto err_fd;
+	close(fd);
+	/* a forked child must not be able to write beside the sender */
+	madvise(tx->view.control, HFTCHAN_PAGE_BYTES, MADV_DONTFORK);
+	madvise(tx->view.sender, HFTCHAN_PAGE_BYTES, MADV_DONTFORK);
+	madvise(tx->view.ring, tx->view.ring_bytes, MADV_DONTFORK);
+	tx->lock_fd = lock;
+	return 0;
+
+err_fd:
+	close(fd);
+err_lock:
+	close(lock);
+	return err;
+}
+
+static void shm_drop_role(struct tx *tx)
+{
+	hftchan_unmap_view(&tx->view);
+	close(tx->lock_fd);
+	tx->lock_fd = -1;
+}
+
+/* ---------------------------------------------------------------- create */
+
+/* Give an unnamed file its mode and owner; it has no name yet, so nobody sees it before. */
+static int set_access(const char *full, int fd, mode_t mode, const struct hftchan_attr *a)
+{
+	if ((a->owner != (uid_t)-1 || a->group != (gid_t)-1) && fchown(fd, a->owner, a->group))
+		return hftchan_fail(errno, "%s: can't give it to uid %d, gid %d: %m", full,
+				    (int)a->owner, (int)a->group);
+	/* after fchown, which may clear bits; not subject to the umask */
+	if (fchmod(fd, mode))
+		return hftchan_fail(errno, "%s: can't set mode %04o: %m", full, mode);
+	return 0;
+}
+
+static int link_fd(int fd, const char *path)
+{
+	char self[32];
+
+	snprintf(self, sizeof(self), "/proc/self/fd/%d", fd);
+	return linkat(AT_FDCWD, self, AT_FDCWD, path, AT_SYMLINK_FOLLOW) ? -errno : 0;
+}
+
+static int open_unnamed(const char *full, const char *dir)
+{
+	int fd = open(dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+
+	if (fd >= 0)
+		return fd;
+	return hftchan_fail(errno, "%s: can't make a file in %s: %m; is a tmpfs mounted there?", full,
+			    dir);
+}
+
+/*
+ * The lock file, locked: nobody can attach, or make the same channel, before it is complete.
+ * One that a killed creator left is used again.
+ */
+static int make_lock(const char *full, const struct paths *p, const struct hftchan_attr *a)
+{
+	uid_t owner = a->owner == (uid_t)-1 ? geteuid() : a->owner;
+	int fd, err;
+
+	fd = open_unnamed(full, SHM_DIR);
+	if (fd < 0)
+		return fd;
+	err = set_access(full, fd, 0600, a);
+	if (!err && lock_fd(fd))
+		err = hftchan_fail(errno, "%s: can't lock a file in " SHM_DIR ": %m", full);
+	if (err)
+		goto err_close;
+	err = link_fd(fd, p->lock);
+	if (!err)
+		return fd;
+	close(fd);
+	if (err != -EEXIST)
+		return hftchan_fail(-err, "%s: can't make %s: %s", full, p->lock, strerror(-err));
+
+	fd = take_lock(full, p, owner);
+	if (fd < 0)
+		return fd == -EBUSY ? hftchan_fail(EEXIST, "%s: is being made or used by somebody else", full) :
+				      fd;
+	err = set_access(full, fd, 0600, a);
+	if (!err)
+		return fd;
+err_close:
+	close(fd);
+	return err;
+}
+
+/* Allocate all of the ring now, on its node, in a mapping of its own. */
+static int fill_ring(const char *full, const struct hftchan_control *g, int fd, int node, bool huge)
+{
+	uint64_t bytes = ring_bytes(g);
+	int err;
+	void *p;
+
+	p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, (off_t)g->ring_offset);
+	if (p == MAP_FAILED)
+		return hftchan_fail(errno, "%s: can't map %" PRIu64 " MiB: %m", full, bytes / MIB);
+	/* tmpfs keeps the policy with the file; on hugetlbfs it is the mapping's, so touch through it */
+	err = hftchan_bind(full, p, bytes, node);
+	if (!err && huge && madvise(p, bytes, MADV_POPULATE_WRITE))
+		err = hftchan_fail(errno, "%s: no free huge pages", full);
+	munmap(p, bytes);
+	if (err || huge)
+		return err;
+	do {
+		err = posix_fallocate(fd, (off_t)g->ring_offset, (off_t)bytes);
+	} while (err == EINTR);
+	if (err == ENOMEM && node >= 0)
+		return hftchan_fail(err, "%s: node %d has not %" PRIu64 " MiB free", full, node,
+				    bytes / MIB);
+	if (err)
+		return hftchan_fail(err, "%s: can't get %" PRIu64 " KiB in " SHM_DIR ": %s", full,
+				    bytes / 1024, strerror(err));
+	return 0;
+}
+
+/* A mounted hugetlbfs of 2-MiB pages that this process can make files in. */
+static bool find_hugetlbfs(char *dir, size_t size)
+{
+	FILE *mounts = setmntent("/proc/self/mounts", "re");
+	struct mntent *m;
+	bool found = false;
+	struct statfs fs;
+
+	if (!mounts)
+		return false;
+	while (!found && (m = getmntent(mounts))) {
+		if (strcmp(m->mnt_type, "hugetlbfs") || strlen(m->mnt_dir) >= size ||
+		    statfs(m->mnt_dir, &fs) || (uint64_t)fs.f_bsize != HUGE_PAGE ||
+		    access(m->mnt_dir, W_OK | X_OK))
+			continue;
+		strcpy(dir, m->mnt_dir);
+		found = true;
+	}
+	endmntent(mounts);
+	return found;
+}
+
+/*
+ * Put the ring on hugetlbfs if that works, and record where in @g. Not an error if not: then the
+ * ring is in the control file, in small pages, and `show` says so.
+ */
+static void try_huge_ring(const char *full, struct hftchan_control *g, const struct hftchan_attr *a)
+{
+	char dir[HFTCHAN_RING_PATH_MAX - HFTCHAN_NAME_MAX - 32];
+	struct hftchan_control huge = *g;
+	int fd;
+
+	if (g->ring_size < HUGE_PAGE || !find_hugetlbfs(dir, sizeof(dir)))
+		return;
+	huge.page_size = HUGE_PAGE;
+	huge.ring_offset = 0;
+	huge.ring_tx_offset = 0;
+	snprintf(huge.ring_path, sizeof(huge.ring_path), "%s/" FILE_PREFIX "%s-%llx", dir,
+		 hftchan_bare_name(full), g->created_ns);
+	fd = open(dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return;
+	if (!ftruncate(fd, (off_t)ring_bytes(&huge)) && !fill_ring(full, &huge, fd, a->node, true) &&
+	    !set_access(full, fd, a->mode, a) && !link_fd(fd, huge.ring_path))
+		*g = huge;
+	close(fd);
+}
+
+/* /dev/shm can hold it, or an error that says how much it can. */
+static int shm_room_check(const char *full, uint64_t bytes)
+{
+	struct statfs fs;
+
+	if (statfs(SHM_DIR, &fs))
+		return hftchan_fail(errno, "%s: " SHM_DIR ": %m; mount a tmpfs there", full);
+	/* a tmpfs without a limit says 0 blocks */
+	if (fs.f_blocks && bytes > (uint64_t)fs.f_bavail * (uint64_t)fs.f_bsize)
+		return hftchan_fail(ENOSPC,
+				    "%s: the ring needs %" PRIu64 " KiB, " SHM_DIR " has %" PRIu64
+				    " KiB free; make it larger (mount -o remount,size=; in a container: --shm-size) or take fewer slots",
+				    full, bytes / 1024, (uint64_t)fs.f_bavail * (uint64_t)fs.f_bsize / 1024);
+	return 0;
+}
+
+static int write_page(int fd, const void *page, size_t bytes, off_t at)
+{
+	int err = posix_fallocate(fd, at, HFTCHAN_PAGE_BYTES);
+
+	if (!err && bytes && pwrite(fd, page, bytes, at) != (ssize_t)bytes)
+		err = EIO;
+	return -err;
+}
+
+/* Everything but the name. */
+static int make_control(const char *full, struct hftchan_control *g, const struct hftchan_attr *a)
+{
+	int fd, err;
+
+	fd = open_unnamed(full, SHM_DIR);
+	if (fd < 0)
+		return fd;
+	err = ftruncate(fd, (off_t)(RING_OFFSET + (g->ring_path[0] ? 0 : ring_bytes(g))));
+	err = err ? -errno : write_page(fd, g, sizeof(*g), 0);
+	if (!err)
+		err = write_page(fd, NULL, 0, SENDER_OFFSET);
+	if (err)
+		err = hftchan_fail(-err, "%s: can't write to " SHM_DIR ": %s", full, strerror(-err));
+	if (!err && !g->ring_path[0])
+		err = fill_ring(full, g, fd, a->node, false);
+	if (!err)
+		err = set_access(full, fd, a->mode, a);
+	if (!err)
+		return fd;
+	close(fd);
+	return err;
+}
+
+static void unlink_huge(const char *full, const struct hftchan_control *g, uid_t owner)
+{
+	const char *base;
+	struct stat st;
+	int dir;
+
+	if (!g->ring_path[0])
+		return;
+	dir = open_huge_dir(full, g, &base);
+	if (dir < 0)
+		return;
+	if (!fstatat(dir, base, &st, AT_SYMLINK_NOFOLLOW) && st.st_uid == owner)
+		unlinkat(dir, base, 0);
+	close(dir);
+}
+
+static int exists(const char *full, const struct stat *st)
+{
+	return hftchan_fail(EEXIST, "%s: exists already, made by uid %d; take another name or: hftchan destroy",
+			    full, st->st_uid);
+}
+
+static int shm_create(const char *full, const struct hftchan_attr *attr,
+		      const struct hftchan_control *geometry, struct hftchan **chp)
+{
+	struct paths p = paths_of(full);
+	struct hftchan_control g = *geometry;
+	struct hftchan *ch = NULL;
+	int lock, fd, ro, err;
+	struct stat st;
+
+	if (attr->mode & ~(mode_t)0644)
+		return hftchan_fail(EINVAL,
+				    "%s: mode %04o: who can write to shared memory can corrupt it, so shm: takes bits of 0644 only",
+				    full, attr->mode);
+	if (!lstat(p.control, &st))
+		return exists(full, &st);
+	g.sender_offset = SENDER_OFFSET;
+	g.ring_offset = RING_OFFSET;
+	g.ring_tx_offset = RING_OFFSET;
+
+	lock = make_lock(full, &p, attr);
+	if (lock < 0)
+		return lock;
+	try_huge_ring(full, &g, attr);
+	err = 0;
+	if (!g.ring_path[0]) {
+		err = hftchan_room_check(full, g.ring_size);
+		if (!err)
+			err = shm_room_check(full, ring_bytes(&g) + 2 * HFTCHAN_PAGE_BYTES);
+		if (err)
+			goto err_lock;
+	}
+	fd = make_control(full, &g, attr);
+	if (fd < 0) {
+		err = fd;
+		goto err_huge;
+	}
+	/* a handle first: once the name is there, nothing can fail any more */
+	if (chp) {
+		ro = reopen(fd, O_RDONLY);
+		if (ro < 0)
+			err = hftchan_fail(errno, "%s: can't open what was made: %m", full);
+		else if (!fstat(ro, &st))
+			err = open_fd(full, ro, &st, &ch);
+	}
+	if (!err) {
+		err = link_fd(fd, p.control);
+		if (err == -EEXIST)	/* by somebody without the lock: not this library */
+			err = lstat(p.control, &st) ? err : exists(full, &st);
+		else if (err)
+			err = hftchan_fail(-err, "%s: can't make %s: %s", full, p.control, strerror(-err));
+		if (err)
+			hftchan_close(ch);
+	}
+	close(fd);
+	if (err)
+		goto err_huge;
+	close(lock);
+	if (chp)
+		*chp = ch;
+	return 0;
+
+err_huge:
+	unlink_huge(full, &g, attr->owner == (uid_t)-1 ? geteuid() : attr->owner);
+err_lock:
+	unlink(p.lock);
+	close(lock);
+	return err;
+}
+
+/* ---------------------------------------------------------------- destroy, list */
+
+/* Remove what stands under the channel's names though it is no channel. */
+static int remove_leftover(const char *full, const struct paths *p)
+{
+	const char *path = p->control;
+
+	if (!unlink(path) || errno == ENOENT) {
+		path = p->lock;
+		if (!unlink(path) || errno == ENOENT)
+			return 0;
+	}
+	return hftchan_fail(errno, "%s: can't remove %s: %m", full, path);
+}
+
+static int shm_destroy(const char *full, bool force)
+{
+	struct paths p = paths_of(full);
+	struct hftchan_control *control;
+	struct hftchan *ch;
+	struct stat st;
+	int lock, err, fd;
+
+	/* anybody's: the directory's permissions decide who may remove */
+	fd = open_regular(full, p.control, O_RDONLY, (uid_t)-1, &st);
+	err = fd < 0 ? fd : open_fd(full, fd, &st, &ch);
+	if (err) {
+		/* a lock file alone is what a killed creator or destroyer leaves */
+		if (force && (err != -ENOENT || !access(p.lock, F_OK)))
+			return remove_leftover(full, &p);
+		return err;
+	}
+	lock = take_lock(full, &p, (uid_t)-1);
+	if (lock == -EBUSY && !force) {
+		err = busy(ch);
+		goto out_close;
+	}
+	if (lock < 0 && lock != -EBUSY && lock != -ENOENT && !force) {
+		err = lock;
+		goto out_close;
+	}
+
+	/* open it for the last word before the name goes, so that an error leaves all as it was */
+	fd = reopen(ch->fd, O_RDWR);
+	if (fd < 0) {
+		err = hftchan_fail(errno, "%s: may not be destroyed by uid %d: %m", full, geteuid());
+		goto out_lock;
+	}
+	control = mmap(NULL, HFTCHAN_PAGE_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	close(fd);
+	if (control == MAP_FAILED) {
+		err = hftchan_fail(errno, "%s: can't map its control page: %m", full);
+		goto out_lock;
+	}
+	if (unlink(p.control)) {
+		err = hftchan_fail(errno, "%s: can't remove %s: %m", full, p.control);
+	} else {
+		/* release: who sees it finds all that was committed; pairs with hftchan_rx_idle() */
+		__atomic_store_n(&control->destroyed, 1, __ATOMIC_RELEASE);
+		unlink_huge(full, &ch->geometry, ch->st.st_uid);
+		unlink(p.lock);
+		err = 0;
+	}
+	munmap(control, HFTCHAN_PAGE_BYTES);
+out_lock:
+	if (lock >= 0)
+		close(lock);
+out_close:
+	hftchan_close(ch);
+	return err;
+}
+
+static int shm_list(int (*fn)(const char *name, void *arg), void *arg)
+{
+	char full[FULL_NAME_BYTES];
+	struct dirent *d;
+	DIR *dir;
+	int err = 0;
+
+	dir = opendir(SHM_DIR);
+	if (!dir)
+		return hftchan_fail(errno, "can't read " SHM_DIR ": %m");
+	while (!err && (d = readdir(dir))) {
+		const char *name = d->d_name + strlen(FILE_PREFIX);
+		size_t len = strlen(d->d_name);
+
+		if (strncmp(d->d_name, FILE_PREFIX, strlen(FILE_PREFIX)) || !*name ||
+		    strlen(name) > HFTCHAN_NAME_MAX ||
+		    (len > 5 && !strcmp(d->d_name + len - 5, LOCK_SUFFIX)))
+			continue;
+		snprintf(full, sizeof(full), "%s%s", hftchan_shm.prefix, name);
+		err = fn(full, arg);
+	}
+	closedir(dir);
+	return err;
+}
+
+const struct backend hftchan_shm = {
+	.prefix = "shm:",
+	.create = shm_create,
+	.open = shm_open_channel,
+	.destroy = shm_destroy,
+	.list = shm_list,
+	.take_role = shm_take_role,
+	.drop_role = shm_drop_role,
+	.close = shm_close,
+};
