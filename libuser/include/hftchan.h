@@ -27,8 +27,8 @@ extern "C" {
  * Conventions
  *
  * Results: 0 or a count, or -errno; errno itself is neither read nor promised. After an error of
- * any call that is not on the hot path, hftchan_strerror_last() says which object, why and what to
- * do about it.
+ * any call but sends and the receives' -EAGAIN, -EMSGSIZE and -ESTALE, hftchan_strerror_last() says
+ * which object, why and what to do about it.
  *
  * Threads: a handle (struct hftchan, hftchan_tx, hftchan_rx) is used by one thread at a time and
  * may move between threads. Different handles need no locking, also when they come from one
@@ -57,14 +57,14 @@ struct hftchan;
  * @size: sizeof(struct hftchan_attr)
  * @payload_size: bytes of a message (VARLEN: of the largest), 1 to HFTCHAN_PAYLOAD_MAX
  * @nr_slots: a power of two, HFTCHAN_NR_SLOTS_MIN to HFTCHAN_NR_SLOTS_MAX; nr_slots - 3 messages
- *	of history are readable for sure
+ *	of history are readable for sure, nr_slots - k - 1 while k are sent as a batch
  * @first_seq: seq of the first message, 1 to HFTCHAN_FIRST_SEQ_MAX
  * @type_tag: any number that names the message type; 0: none
  * @flags: HFTCHAN_F_VARLEN or 0
  * @layout: HFTCHAN_LAYOUT_PACKED
  * @node: NUMA node that holds the ring, -1: wherever the creator runs
- * @mode: permission bits of the channel's node or file. shm: only readers can be let in by it
- *	(bits of 0644), since who can write can corrupt
+ * @mode: permission bits of the channel's node or file. shm: 0600, 0640, 0604 or 0644, since who
+ *	can write can corrupt
  * @owner: uid, (uid_t)-1: the caller's
  * @group: gid, (gid_t)-1: the caller's
  */
@@ -230,7 +230,7 @@ HFTCHAN_API void hftchan_close(struct hftchan *ch);
  * Receivers read what is left in the ring, then get -ENODEV. With FORCE a leftover that is no valid
  * channel is removed too.
  * Return: 0; -ENOENT, -EBUSY a sender is attached, -EPERM, -EACCES, -EINVAL, -EBADMSG not a valid
- * channel, -EOPNOTSUPP unknown flag.
+ * channel, -EPROTONOSUPPORT another version or layout, -EOPNOTSUPP unknown flag.
  */
 HFTCHAN_API int hftchan_destroy(const char *name, unsigned int flags);
 
@@ -249,7 +249,8 @@ HFTCHAN_API const char *hftchan_name(const struct hftchan *ch);
 
 /**
  * hftchan_get_info() - fill @info; a consistent set as far as the sender is concerned
- * Return: 0; -EINVAL @info->size is not one that this library knows.
+ * Return: 0; -EINVAL @info->size is not one that this library knows, -EAGAIN a sender is attaching
+ * right now.
  */
 HFTCHAN_API int hftchan_get_info(struct hftchan *ch, struct hftchan_info *info);
 
@@ -262,7 +263,7 @@ HFTCHAN_API int hftchan_get_info(struct hftchan *ch, struct hftchan_info *info);
  * Asks the kernel for every page. Pages that could not be told are in none of the sums.
  * Return: the number of pages told, or -errno.
  */
-HFTCHAN_API int hftchan_placement(struct hftchan *ch, uint64_t *pages, unsigned int nr_nodes);
+HFTCHAN_API ssize_t hftchan_placement(struct hftchan *ch, uint64_t *pages, unsigned int nr_nodes);
 
 /**
  * hftchan_check() - is every slot of the ring legal?
@@ -470,7 +471,8 @@ struct hftchan_sender {
  * to the channel and the sender does not know of it. With OLDEST beside a running sender the
  * oldest up to 64 messages (a quarter of a small ring) are left out, as they would be overwritten
  * before they could be read.
- * Return: 0; -EINVAL @seq before first_seq or too large, -ENODEV destroyed, -ENOMEM.
+ * Return: 0; -EINVAL @seq before first_seq or too large, or unknown @at, -ENODEV destroyed, -ENOMEM,
+ * -EAGAIN a sender is attaching right now.
  */
 HFTCHAN_API int hftchan_join(struct hftchan *ch, enum hftchan_join_at at, uint64_t seq,
 			     struct hftchan_rx **rxp);
@@ -518,9 +520,9 @@ HFTCHAN_INLINE uint64_t hftchan_rx_lost(const struct hftchan_rx *rx)
  * hftchan_wait() - wait until the next receive or peek has something to say
  *
  * Return: 0; -ETIMEDOUT; -EPIPE the sender detached or died (noticed within some 10 ms) and all it
- * sent has been read: said once for each epoch, the next call waits for the next sender; -ENODEV
- * the channel was destroyed and all has been read. A death can't be seen from another pid
- * namespace, a detach can.
+ * sent has been read: said once for an epoch (not at all when the next sender is there already), the
+ * next call waits for the next sender; -ENODEV the channel was destroyed and all has been read. A
+ * death can't be seen from another pid namespace, a detach can.
  */
 HFTCHAN_INLINE int hftchan_wait(struct hftchan_rx *rx)
 {

@@ -27,6 +27,7 @@ AT(epoch, 128);
 AT(sender_state, 144);
 AT(attached_ns, 168);
 AT(destroyed, 180);
+AT(ended_epoch, 184);
 AT(waiters, 256);
 AT(nr_deaths, 384);
 AT(ring_path, 512);
@@ -47,6 +48,24 @@ const char *hftchan_bare_name(const char *full)
 	return strchr(full, ':') + 1;
 }
 
+static bool reserved_name(const char *bare)
+{
+	size_t len = strlen(bare);
+
+	return len >= 5 && !strcmp(bare + len - 5, ".lock");
+}
+
+static bool well_formed(const char *bare)
+{
+	return *bare && strchr(ALNUM, *bare) && strspn(bare, ALNUM "._-") == strlen(bare);
+}
+
+bool hftchan_name_valid(const char *bare)
+{
+	return strlen(bare) <= HFTCHAN_NAME_MAX && well_formed(bare) && !reserved_name(bare);
+}
+
+/* the same, with words: the message repeats @name as it was given */
 static int bare_name_check(const char *name, const char *bare)
 {
 	size_t len = strlen(bare);
@@ -56,11 +75,11 @@ static int bare_name_check(const char *name, const char *bare)
 	if (len > HFTCHAN_NAME_MAX)
 		return hftchan_fail(EINVAL, "\"%.60s...\": the name has %zu characters; at most %d",
 				    name, len, HFTCHAN_NAME_MAX);
-	if (!strchr(ALNUM, bare[0]) || strspn(bare, ALNUM "._-") != len)
+	if (!well_formed(bare))
 		return hftchan_fail(EINVAL,
 				    "\"%s\": a name is letters, digits, '.', '_' and '-', and begins with a letter or digit",
 				    name);
-	if (len >= 5 && !strcmp(bare + len - 5, ".lock"))
+	if (reserved_name(bare))
 		return hftchan_fail(EINVAL, "\"%s\": names ending in \".lock\" are reserved", name);
 	return 0;
 }

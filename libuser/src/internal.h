@@ -72,6 +72,7 @@ int hftchan_fail(int err, const char *fmt, ...) __attribute__((format(printf, 2,
 
 /* channel.c */
 const char *hftchan_bare_name(const char *full);
+bool hftchan_name_valid(const char *bare);
 int hftchan_geometry_check(const char *full, const struct hftchan_control *c);
 void hftchan_ring_setup(struct hftchan_ring *ring, const struct hftchan_control *c, void *slots);
 struct hftchan *hftchan_alloc(const struct backend *backend, const char *full,
@@ -88,12 +89,13 @@ void hftchan_unmap_view(struct view *view);
 
 /* sender.c */
 struct sender_snapshot {
-	uint64_t epoch, epoch_seq, start, pidns;
+	uint64_t epoch, epoch_seq, ended_epoch, start, pidns;
 	uint32_t state;
 	int32_t pid;
 };
 int hftchan_snapshot(const struct hftchan *ch, struct sender_snapshot *s);
 bool hftchan_sender_dead(const struct sender_snapshot *s);
+bool hftchan_sender_ended(const struct sender_snapshot *s);
 bool hftchan_sender_visible(const struct sender_snapshot *s);
 
 #endif

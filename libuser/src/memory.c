@@ -101,7 +101,7 @@ void hftchan_unmap_view(struct view *view)
 	*view = (struct view){ 0 };
 }
 
-int hftchan_placement(struct hftchan *ch, uint64_t *pages, unsigned int nr_nodes)
+ssize_t hftchan_placement(struct hftchan *ch, uint64_t *pages, unsigned int nr_nodes)
 {
 	enum { CHUNK = 512 };
 	const size_t page = ch->geometry.page_size;
@@ -126,5 +126,5 @@ int hftchan_placement(struct hftchan *ch, uint64_t *pages, unsigned int nr_nodes
 				told++;
 			}
 	}
-	return (int)told;
+	return (ssize_t)told;
 }

@@ -25,7 +25,9 @@ struct rx {
 	struct hftchan *ch;
 	enum hftchan_wait_mode mode;
 	uint64_t timeout_ns;
-	uint64_t next_life_check;	/* CLOCK_MONOTONIC */
+	uint64_t idle_seq;	/* nothing has come since idle_since while this was wanted */
+	uint64_t idle_since;	/* CLOCK_MONOTONIC; over calls, which may have short timeouts */
+	uint64_t next_life_check;
 	uint64_t told_epoch;	/* the end of this epoch's sender was reported, or is none of ours */
 };
 
@@ -60,7 +62,7 @@ int hftchan_join(struct hftchan *ch, enum hftchan_join_at at, uint64_t seq, stru
 	err = hftchan_snapshot(ch, &s);
 	if (err)
 		return err;
-	running = s.state == HFTCHAN_SENDER_ATTACHED && !hftchan_sender_dead(&s);
+	running = s.epoch && !hftchan_sender_ended(&s) && !hftchan_sender_dead(&s);
 	n = hftchan_ring_search(ring);
 	switch (at) {
 	case HFTCHAN_JOIN_LAST:
@@ -157,12 +159,16 @@ int hftchan_rx_idle(struct hftchan_rx *rx, uint64_t *since)
 
 	if (!*since)
 		*since = now;
+	if (rx->cursor.next != r->idle_seq) {
+		r->idle_seq = rx->cursor.next;
+		r->idle_since = now;
+	}
 	destroyed = HFTCHAN_LOAD_ACQUIRE(&c->destroyed);	/* pairs with shm_destroy() */
 	if (HFTCHAN_LOAD_ACQUIRE(&c->epoch) != r->told_epoch && !hftchan_snapshot(r->ch, &s) &&
-	    s.epoch != r->told_epoch && s.epoch) {
-		gone = s.state != HFTCHAN_SENDER_ATTACHED;
+	    s.epoch != r->told_epoch) {
+		gone = hftchan_sender_ended(&s);
 		/* the only system calls of a spinning receiver, when there is nothing to be late for */
-		if (!gone && now - *since >= LIFE_CHECK_NS && now >= r->next_life_check) {
+		if (!gone && now - r->idle_since >= LIFE_CHECK_NS && now >= r->next_life_check) {
 			r->next_life_check = now + LIFE_CHECK_NS;
 			gone = hftchan_sender_dead(&s);
 		}

@@ -113,6 +113,7 @@ int hftchan_snapshot(const struct hftchan *ch, struct sender_snapshot *s)
 	int tries;
 
 	for (tries = 0; tries < 1000; tries++) {
+		s->ended_epoch = HFTCHAN_LOAD_ACQUIRE(&c->ended_epoch);
 		s->state = HFTCHAN_LOAD_ACQUIRE(&c->sender_state);
 		s->epoch = HFTCHAN_LOAD_ACQUIRE(&c->epoch);
 		s->epoch_seq = HFTCHAN_LOAD(&c->epoch_seq);
@@ -153,13 +154,19 @@ bool hftchan_sender_dead(const struct sender_snapshot *s)
 	return start != s->start || state == 'X' || (state == 'Z' && threads <= 1);
 }
 
+/* The end as its owner wrote it down, without looking up who lives. */
+bool hftchan_sender_ended(const struct sender_snapshot *s)
+{
+	return s->epoch && s->ended_epoch == s->epoch;
+}
+
 /* ---------------------------------------------------------------- attach, detach */
 
 int hftchan_attach(struct hftchan *ch, unsigned int flags, struct hftchan_tx **txp)
 {
 	static pthread_once_t once = PTHREAD_ONCE_INIT;
 	struct hftchan_control *c;
-	uint64_t seq, bad, start = 0;
+	uint64_t seq, bad, epoch, start = 0;
 	struct tx *t;
 	long threads;
 	char state;
@@ -193,8 +200,11 @@ int hftchan_attach(struct hftchan *ch, unsigned int flags, struct hftchan_tx **t
 	t->pub.seq = seq;
 
 	/* NONE before, ATTACHED after: a reader of the fields between can tell that they change */
-	if (HFTCHAN_LOAD(&c->sender_state) == HFTCHAN_SENDER_ATTACHED)
+	epoch = HFTCHAN_LOAD(&c->epoch);
+	if (HFTCHAN_LOAD(&c->ended_epoch) != epoch) {
 		HFTCHAN_STORE(&c->nr_deaths, HFTCHAN_LOAD(&c->nr_deaths) + 1);
+		HFTCHAN_STORE(&c->ended_epoch, epoch);
+	}
 	HFTCHAN_STORE(&c->sender_state, HFTCHAN_SENDER_NONE);
 	HFTCHAN_FENCE_RELEASE();	/* pairs with the fence in hftchan_snapshot() */
 	read_stat(t->pid, &state, &start, &threads);
@@ -205,7 +215,7 @@ int hftchan_attach(struct hftchan *ch, unsigned int flags, struct hftchan_tx **t
 	HFTCHAN_STORE(&c->epoch_seq, seq);
 	HFTCHAN_STORE(&t->view.sender->heartbeat_ns, 0);
 	HFTCHAN_FENCE_RELEASE();	/* pairs with the acquire loads in hftchan_snapshot() */
-	HFTCHAN_STORE(&c->epoch, HFTCHAN_LOAD(&c->epoch) + 1);
+	HFTCHAN_STORE(&c->epoch, epoch + 1);
 	HFTCHAN_FENCE_RELEASE();
 	HFTCHAN_STORE(&c->sender_state, HFTCHAN_SENDER_ATTACHED);
 
@@ -228,9 +238,12 @@ void hftchan_detach(struct hftchan_tx *tx)
 	if (!tx)
 		return;
 	if (t->pid == getpid()) {
+		struct hftchan_control *c = t->view.control;
+
 		forget(t);
 		HFTCHAN_FENCE_RELEASE();	/* all commits before; pairs with hftchan_snapshot() */
-		HFTCHAN_STORE(&t->view.control->sender_state, HFTCHAN_SENDER_NONE);
+		HFTCHAN_STORE(&c->ended_epoch, HFTCHAN_LOAD(&c->epoch));
+		HFTCHAN_STORE(&c->sender_state, HFTCHAN_SENDER_NONE);
 		t->ch->backend->drop_role(t);
 	}
 	hftchan_close(t->ch);

@@ -326,12 +326,15 @@ static int shm_take_role(struct tx *tx)
 	struct stat st;
 
 	lock = take_lock(full, &p, ch->st.st_uid);
-	if (lock < 0)
-		return lock == -EBUSY ? busy(ch) : lock;
+	if (lock == -EBUSY)
+		return busy(ch);
+	/* last, as it says more than what the lock said */
 	if (lstat(p.control, &st) || !same_file(&st, &ch->st)) {
 		err = hftchan_fail(ENODEV, "%s: was destroyed; open it again", full);
 		goto err_lock;
 	}
+	if (lock < 0)
+		return lock;
 	fd = reopen(ch->fd, O_RDWR);
 	if (fd < 0) {
 		err = hftchan_fail(errno, "%s: may not write to %s: %m", full, p.control);
@@ -361,7 +364,8 @@ static int shm_take_role(struct tx *tx)
 err_fd:
 	close(fd);
 err_lock:
-	close(lock);
+	if (lock >= 0)
+		close(lock);
 	return err;
 }
 
@@ -411,32 +415,38 @@ static int open_unnamed(const char *full, const char *dir)
 static int make_lock(const char *full, const struct paths *p, const struct hftchan_attr *a)
 {
 	uid_t owner = a->owner == (uid_t)-1 ? geteuid() : a->owner;
-	int fd, err;
+	int fresh, found, err;
 
-	fd = open_unnamed(full, SHM_DIR);
-	if (fd < 0)
-		return fd;
-	err = set_access(full, fd, 0600, a);
-	if (!err && lock_fd(fd))
+	fresh = open_unnamed(full, SHM_DIR);
+	if (fresh < 0)
+		return fresh;
+	err = set_access(full, fresh, 0600, a);
+	if (!err && lock_fd(fresh))
 		err = hftchan_fail(errno, "%s: can't lock a file in " SHM_DIR ": %m", full);
 	if (err)
 		goto err_close;
-	err = link_fd(fd, p->lock);
+	do {
+		err = link_fd(fresh, p->lock);
+		if (!err)
+			return fresh;
+		if (err != -EEXIST) {
+			hftchan_fail(-err, "%s: can't make %s: %s", full, p->lock, strerror(-err));
+			goto err_close;
+		}
+		found = take_lock(full, p, owner);
+		/* again if its owner has removed it just now */
+	} while (found == -ENOENT || found == -ENODEV);
+	close(fresh);
+	if (found == -EBUSY)
+		return hftchan_fail(EEXIST, "%s: is being made or used by somebody else", full);
+	if (found < 0)
+		return found;
+	fresh = found;
+	err = set_access(full, fresh, 0600, a);
 	if (!err)
-		return fd;
-	close(fd);
-	if (err != -EEXIST)
-		return hftchan_fail(-err, "%s: can't make %s: %s", full, p->lock, strerror(-err));
-
-	fd = take_lock(full, p, owner);
-	if (fd < 0)
-		return fd == -EBUSY ? hftchan_fail(EEXIST, "%s: is being made or used by somebody else", full) :
-				      fd;
-	err = set_access(full, fd, 0600, a);
-	if (!err)
-		return fd;
+		return fresh;
 err_close:
-	close(fd);
+	close(fresh);
 	return err;
 }
 
@@ -597,9 +607,9 @@ static int shm_create(const char *full, const struct hftchan_attr *attr,
 	int lock, fd, ro, err;
 	struct stat st;
 
-	if (attr->mode & ~(mode_t)0644)
+	if ((attr->mode & ~(mode_t)0644) || (attr->mode & 0600) != 0600)
 		return hftchan_fail(EINVAL,
-				    "%s: mode %04o: who can write to shared memory can corrupt it, so shm: takes bits of 0644 only",
+				    "%s: mode %04o: shm: takes 0600, 0640, 0604 or 0644, as who can write to a channel can corrupt it",
 				    full, attr->mode);
 	if (!lstat(p.control, &st))
 		return exists(full, &st);
@@ -610,6 +620,11 @@ static int shm_create(const char *full, const struct hftchan_attr *attr,
 	lock = make_lock(full, &p, attr);
 	if (lock < 0)
 		return lock;
+	/* again: who made it between our look and our lock has let go of the lock, which is its now */
+	if (!lstat(p.control, &st)) {
+		close(lock);
+		return exists(full, &st);
+	}
 	try_huge_ring(full, &g, attr);
 	err = 0;
 	if (!g.ring_path[0]) {
@@ -634,9 +649,7 @@ static int shm_create(const char *full, const struct hftchan_attr *attr,
 	}
 	if (!err) {
 		err = link_fd(fd, p.control);
-		if (err == -EEXIST)	/* by somebody without the lock: not this library */
-			err = lstat(p.control, &st) ? err : exists(full, &st);
-		else if (err)
+		if (err)
 			err = hftchan_fail(-err, "%s: can't make %s: %s", full, p.control, strerror(-err));
 		if (err)
 			hftchan_close(ch);
@@ -659,11 +672,23 @@ err_lock:
 
 /* ---------------------------------------------------------------- destroy, list */
 
-/* Remove what stands under the channel's names though it is no channel. */
-static int remove_leftover(const char *full, const struct paths *p)
+/*
+ * Remove what stands under the channel's names though it is no channel; @why it is none. A lock
+ * file alone is what a killed creator leaves, but also what one at work has made so far.
+ */
+static int remove_leftover(const char *full, const struct paths *p, int why)
 {
 	const char *path = p->control;
+	int lock;
 
+	if (why == -ENOENT) {
+		if (access(p->lock, F_OK))
+			return why;
+		lock = take_lock(full, p, (uid_t)-1);
+		if (lock < 0)
+			return lock == -EBUSY ? hftchan_fail(EBUSY, "%s: is being made", full) : lock;
+		close(lock);
+	}
 	if (!unlink(path) || errno == ENOENT) {
 		path = p->lock;
 		if (!unlink(path) || errno == ENOENT)
@@ -684,10 +709,7 @@ static int shm_destroy(const char *full, bool force)
 	fd = open_regular(full, p.control, O_RDONLY, (uid_t)-1, &st);
 	err = fd < 0 ? fd : open_fd(full, fd, &st, &ch);
 	if (err) {
-		/* a lock file alone is what a killed creator or destroyer leaves */
-		if (force && (err != -ENOENT || !access(p.lock, F_OK)))
-			return remove_leftover(full, &p);
-		return err;
+		return force ? remove_leftover(full, &p, err) : err;
 	}
 	lock = take_lock(full, &p, (uid_t)-1);
 	if (lock == -EBUSY && !force) {
@@ -697,6 +719,12 @@ static int shm_destroy(const char *full, bool force)
 	if (lock < 0 && lock != -EBUSY && lock != -ENOENT && !force) {
 		err = lock;
 		goto out_close;
+	}
+
+	/* what was opened before the lock may have been destroyed, and made again, since */
+	if (lstat(p.control, &st) || !same_file(&st, &ch->st)) {
+		err = hftchan_fail(ENOENT, "%s: no such channel any more", full);
+		goto out_lock;
 	}
 
 	/* open it for the last word before the name goes, so that an error leaves all as it was */
@@ -741,11 +769,9 @@ static int shm_list(int (*fn)(const char *name, void *arg), void *arg)
 		return hftchan_fail(errno, "can't read " SHM_DIR ": %m");
 	while (!err && (d = readdir(dir))) {
 		const char *name = d->d_name + strlen(FILE_PREFIX);
-		size_t len = strlen(d->d_name);
 
-		if (strncmp(d->d_name, FILE_PREFIX, strlen(FILE_PREFIX)) || !*name ||
-		    strlen(name) > HFTCHAN_NAME_MAX ||
-		    (len > 5 && !strcmp(d->d_name + len - 5, LOCK_SUFFIX)))
+		if (strncmp(d->d_name, FILE_PREFIX, strlen(FILE_PREFIX)) ||
+		    !hftchan_name_valid(name))
 			continue;
 		snprintf(full, sizeof(full), "%s%s", hftchan_shm.prefix, name);
 		err = fn(full, arg);

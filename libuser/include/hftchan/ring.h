@@ -144,14 +144,16 @@ static inline void hftchan_ring_copy_in(unsigned char *to, const void *from, siz
 {
 	hftchan_word *w = (hftchan_word *)(void *)to;
 	const unsigned char *p = (const unsigned char *)from;
-	uint64_t v;
 
-	for (; len >= sizeof(v); len -= sizeof(v), p += sizeof(v), w++) {
+	for (; len >= sizeof(*w); len -= sizeof(*w), p += sizeof(*w), w++) {
+		uint64_t v;
+
 		memcpy(&v, p, sizeof(v));
 		HFTCHAN_STORE(w, v);
 	}
 	if (len) {
-		v = 0;
+		uint64_t v = 0;
+
 		memcpy(&v, p, len);
 		HFTCHAN_STORE(w, v);
 	}
@@ -161,14 +163,15 @@ static inline void hftchan_ring_copy_out(void *to, const unsigned char *from, si
 {
 	const hftchan_word *w = (const hftchan_word *)(const void *)from;
 	unsigned char *p = (unsigned char *)to;
-	uint64_t v;
 
-	for (; len >= sizeof(v); len -= sizeof(v), p += sizeof(v), w++) {
-		v = HFTCHAN_LOAD(w);
+	for (; len >= sizeof(*w); len -= sizeof(*w), p += sizeof(*w), w++) {
+		uint64_t v = HFTCHAN_LOAD(w);
+
 		memcpy(p, &v, sizeof(v));
 	}
 	if (len) {
-		v = HFTCHAN_LOAD(w);
+		uint64_t v = HFTCHAN_LOAD(w);
+
 		memcpy(p, &v, len);
 	}
 }

@@ -173,8 +173,12 @@ struct hftchan_control {
 	__u32 sender_flags;
 	/** @destroyed: non-zero once the channel's name is gone; never goes back */
 	__u32 destroyed;
+	/** @ended_epoch: the newest epoch whose sender is known to have ended; equal to @epoch when
+	 *  nobody sends. Says it better than @sender_state, which is NONE for a moment of each
+	 *  attach. Release; pairs with acquire: who sees it finds all that was committed */
+	__aligned_u64 ended_epoch;
 	/** @__reserved_sender: 0 */
-	__aligned_u64 __reserved_sender[9];
+	__aligned_u64 __reserved_sender[8];
 
 	/* -- at 256, on a 128-byte block of its own: read by a sender that opted in, at every commit -- */
 	/** @waiters: non-zero when a receiver sleeps; owner writes, relaxed; 0 in shm and local */

@@ -1,0 +1,140 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
+#
+# The main job on real input: packets, live over UDP and from captures, through a channel to three
+# receiver processes at once, each message compared byte for byte or counted as lost.
+# Not a test of the details: those are in tests/protocol and tests/tool.
+# Usage: tests/demo.sh BUILD_DIR      CAPTURE=FILE or CAPTURES=DIR: also with these captures
+set -euo pipefail
+
+build=${1:?usage: tests/demo.sh BUILD_DIR}
+hftchan=$build/hftchan
+work=$build/demo
+channel=shm:demo-$$
+receivers=3
+live_packets=100000
+live_rate=20000
+failed=0
+pids=()
+
+cleanup()
+{
+	local status=$?
+	trap - EXIT
+	[ ${#pids[@]} = 0 ] || kill "${pids[@]}" 2>/dev/null || true
+	wait
+	"$hftchan" destroy --force "$channel" 2>/dev/null || true
+	exit "$status"
+}
+trap cleanup EXIT
+trap 'exit 130' INT TERM
+
+captures=()
+if [ -n "${CAPTURE:-}" ]; then
+	[ -r "$CAPTURE" ] || { echo "demo: CAPTURE=$CAPTURE: can't be read" >&2; exit 1; }
+	captures+=("$CAPTURE")
+fi
+if [ -n "${CAPTURES:-}" ]; then
+	for file in "$CAPTURES"/*.pcap "$CAPTURES"/*.pcapng; do
+		[ ! -r "$file" ] || captures+=("$file")
+	done
+	[ ${#captures[@]} -gt 0 ] || { echo "demo: CAPTURES=$CAPTURES: no *.pcap there" >&2; exit 1; }
+fi
+
+# field NAME FILE: a number of a summary
+field()
+{
+	python3 -c 'import json, sys; print(json.load(open(sys.argv[2]))[sys.argv[1]])' "$@"
+}
+
+# start_receivers FILE [OPTION]...: and wait until each has joined
+start_receivers()
+{
+	local file=$1 i
+	shift
+	pids=()
+	for ((i = 1; i <= receivers; i++)); do
+		"$hftchan" sub "$channel" --join 1 --verify "$file" -j "$@" \
+			>"$work/receiver-$i.json" 2>"$work/receiver-$i.err" &
+		pids+=($!)
+	done
+	for ((i = 1; i <= receivers; i++)); do
+		until grep -q '^joined' "$work/receiver-$i.err" 2>/dev/null; do
+			if ! kill -0 "${pids[i - 1]}" 2>/dev/null; then
+				cat "$work/receiver-$i.err" >&2
+				exit 1
+			fi
+			sleep 0.02
+		done
+	done
+}
+
+# finish_receivers: one line each
+finish_receivers()
+{
+	local i status verdict
+	for ((i = 1; i <= receivers; i++)); do
+		status=0
+		wait "${pids[i - 1]}" || status=$?
+		verdict="ok: byte for byte"
+		if [ "$status" != 0 ]; then
+			verdict="FAILED (exit status $status)"
+			failed=1
+		elif [ "$(field lost "$work/receiver-$i.json")" != 0 ]; then
+			verdict="ok: byte for byte, and what was lost was counted"
+		fi
+		if [ -s "$work/receiver-$i.json" ]; then
+			printf '    receiver %d: %8d received, %8d lost, %d altered, %d missing   %s\n' "$i" \
+				"$(field received "$work/receiver-$i.json")" \
+				"$(field lost "$work/receiver-$i.json")" \
+				"$(field altered "$work/receiver-$i.json")" \
+				"$(field missing "$work/receiver-$i.json")" "$verdict"
+		fi
+		[ "$status" = 0 ] || cat "$work/receiver-$i.err" >&2
+	done
+	pids=()
+}
+
+rm -rf "$work"
+mkdir -p "$work"
+
+echo "1. Live: $live_packets packets of simulated Nasdaq ITCH, $live_rate a second, over UDP multicast"
+"$build/itchfeed" --packets "$live_packets" --pcap "$work/feed.pcap" 2>"$work/feed.err" ||
+	{ cat "$work/feed.err" >&2; exit 1; }
+# 16384 slots: 25 MB, so that it also fits in the 64-MB /dev/shm of a container
+"$hftchan" create "$channel" --payload 1472 --slots 16384 --varlen
+start_receivers "$work/feed.pcap"
+group=239.192.0.1:$((20000 + $$ % 10000))
+"$hftchan" pub "$channel" --udp "$group" --iface lo --count "$live_packets" --idle 5 \
+	2>"$work/pub.err" &
+publisher=$!
+pids+=("$publisher")
+until grep -q "$channel" "$work/pub.err"; do
+	kill -0 "$publisher" 2>/dev/null || { cat "$work/pub.err" >&2; exit 1; }
+	sleep 0.02
+done
+"$build/itchfeed" --packets "$live_packets" --udp "$group" --iface lo --pace "$live_rate" \
+	2>"$work/feed.err" || { cat "$work/feed.err" >&2; exit 1; }
+wait "$publisher" || { echo "    the sender FAILED:"; failed=1; }
+sed 's/^/    /' "$work/pub.err"
+unset 'pids[receivers]'
+finish_receivers
+"$hftchan" destroy "$channel" >/dev/null
+
+echo "2. Captures, flat out"
+for file in "${captures[@]}" "$work/feed.pcap"; do
+	echo "  ${file##*/}"
+	"$hftchan" create "$channel" --payload 9000 --slots 4096 --varlen >/dev/null
+	start_receivers "$file" --allow-lost
+	"$hftchan" pub "$channel" --pcap "$file" --pace flat 2>"$work/pub.err" ||
+		{ echo "    the sender FAILED:"; failed=1; }
+	sed 's/^/    /' "$work/pub.err"
+	finish_receivers
+	"$hftchan" destroy "$channel" >/dev/null
+done
+
+echo "3. Latency: round trip of two threads, and against two bare cache lines (the floor)"
+"$hftchan" bench ping --seconds 3
+
+[ "$failed" = 0 ] || { echo "demo: FAILED"; exit 1; }
+echo "demo: every receiver got every message byte for byte, or counted exactly what it lost"
