@@ -38,13 +38,17 @@ if [ -n "${CAPTURES:-}" ]; then
 	for file in "$CAPTURES"/*.pcap "$CAPTURES"/*.pcapng; do
 		[ ! -r "$file" ] || captures+=("$file")
 	done
-	[ ${#captures[@]} -gt 0 ] || { echo "demo: CAPTURES=$CAPTURES: no *.pcap there" >&2; exit 1; }
+	if [ ${#captures[@]} = 0 ]; then
+		echo "demo: CAPTURES=$CAPTURES: no *.pcap there" >&2
+		exit 1
+	fi
 fi
 
-# field NAME FILE: a number of a summary
+# field NAME I: a number of receiver I's summary
 field()
 {
-	python3 -c 'import json, sys; print(json.load(open(sys.argv[2]))[sys.argv[1]])' "$@"
+	python3 -c 'import json, sys; print(json.load(open(sys.argv[2]))[sys.argv[1]])' \
+		"$1" "$work/receiver-$2.json"
 }
 
 # start_receivers FILE [OPTION]...: and wait until each has joined
@@ -59,7 +63,7 @@ start_receivers()
 		pids+=($!)
 	done
 	for ((i = 1; i <= receivers; i++)); do
-		until grep -q '^joined' "$work/receiver-$i.err" 2>/dev/null; do
+		until grep -qs '^joined' "$work/receiver-$i.err"; do
 			if ! kill -0 "${pids[i - 1]}" 2>/dev/null; then
 				cat "$work/receiver-$i.err" >&2
 				exit 1
@@ -80,16 +84,15 @@ finish_receivers()
 		if [ "$status" != 0 ]; then
 			verdict="FAILED (exit status $status)"
 			failed=1
-		elif [ "$(field lost "$work/receiver-$i.json")" != 0 ]; then
+		elif [ "$(field lost "$i")" != 0 ]; then
 			verdict="ok: byte for byte, and what was lost was counted"
 		fi
 		if [ -s "$work/receiver-$i.json" ]; then
-			printf '    receiver %d: %8d received, %8d lost, %d altered, %d missing   %s\n' "$i" \
-				"$(field received "$work/receiver-$i.json")" \
-				"$(field lost "$work/receiver-$i.json")" \
-				"$(field altered "$work/receiver-$i.json")" \
-				"$(field missing "$work/receiver-$i.json")" "$verdict"
+			printf '    receiver %d: %7d received, %6d lost, %d altered, %d missing' \
+				"$i" "$(field received "$i")" "$(field lost "$i")" \
+				"$(field altered "$i")" "$(field missing "$i")"
 		fi
+		echo "   $verdict"
 		[ "$status" = 0 ] || cat "$work/receiver-$i.err" >&2
 	done
 	pids=()
@@ -98,10 +101,10 @@ finish_receivers()
 rm -rf "$work"
 mkdir -p "$work"
 
-echo "1. Live: $live_packets packets of simulated Nasdaq ITCH, $live_rate a second, over UDP multicast"
+echo "1. Live: $live_packets packets of simulated Nasdaq ITCH, $live_rate/s, over UDP multicast"
 "$build/itchfeed" --packets "$live_packets" --pcap "$work/feed.pcap" 2>"$work/feed.err" ||
 	{ cat "$work/feed.err" >&2; exit 1; }
-# 16384 slots: 25 MB, so that it also fits in the 64-MB /dev/shm of a container
+# 16384 slots, 25 MB: also fits in the 64-MB /dev/shm of a container
 "$hftchan" create "$channel" --payload 1472 --slots 16384 --varlen
 start_receivers "$work/feed.pcap"
 group=239.192.0.1:$((20000 + $$ % 10000))
@@ -109,7 +112,7 @@ group=239.192.0.1:$((20000 + $$ % 10000))
 	2>"$work/pub.err" &
 publisher=$!
 pids+=("$publisher")
-until grep -q "$channel" "$work/pub.err"; do
+until grep -qs "$channel" "$work/pub.err"; do
 	kill -0 "$publisher" 2>/dev/null || { cat "$work/pub.err" >&2; exit 1; }
 	sleep 0.02
 done
@@ -124,7 +127,7 @@ finish_receivers
 echo "2. Captures, flat out"
 for file in "${captures[@]}" "$work/feed.pcap"; do
 	echo "  ${file##*/}"
-	"$hftchan" create "$channel" --payload 9000 --slots 4096 --varlen >/dev/null
+	"$hftchan" create "$channel" --payload 1472 --slots 32768 --varlen >/dev/null
 	start_receivers "$file" --allow-lost
 	"$hftchan" pub "$channel" --pcap "$file" --pace flat 2>"$work/pub.err" ||
 		{ echo "    the sender FAILED:"; failed=1; }

@@ -217,7 +217,7 @@ HFTCHAN_API int hftchan_create(const char *name, const struct hftchan_attr *attr
 HFTCHAN_API int hftchan_open(const char *name, const struct hftchan_expect *expect,
 			     struct hftchan **chp);
 
-/* hftchan_close() - give the handle back; senders and receivers made from it live on. NULL is fine. */
+/* hftchan_close() - give the handle back; senders and receivers made from it live on. NULL: fine */
 HFTCHAN_API void hftchan_close(struct hftchan *ch);
 
 #define HFTCHAN_DESTROY_FORCE	(1U << 0)	/* also under a live sender */
@@ -471,8 +471,8 @@ struct hftchan_sender {
  * to the channel and the sender does not know of it. With OLDEST beside a running sender the
  * oldest up to 64 messages (a quarter of a small ring) are left out, as they would be overwritten
  * before they could be read.
- * Return: 0; -EINVAL @seq before first_seq or too large, or unknown @at, -ENODEV destroyed, -ENOMEM,
- * -EAGAIN a sender is attaching right now.
+ * Return: 0; -EINVAL @seq before first_seq or too large, or unknown @at, -ENODEV destroyed,
+ * -ENOMEM, -EAGAIN a sender is attaching right now.
  */
 HFTCHAN_API int hftchan_join(struct hftchan *ch, enum hftchan_join_at at, uint64_t seq,
 			     struct hftchan_rx **rxp);
@@ -504,7 +504,7 @@ HFTCHAN_API int hftchan_rx_sender(struct hftchan_rx *rx, struct hftchan_sender *
 HFTCHAN_API int hftchan_rx_idle(struct hftchan_rx *rx, uint64_t *since);
 HFTCHAN_API int hftchan_rx_lap(struct hftchan_rx *rx);
 
-/* hftchan_rx_seq() - the seq wanted next: of the message that the next receive returns, if not lost */
+/* hftchan_rx_seq() - the seq wanted next: of the next message received, if that is not lost */
 HFTCHAN_INLINE uint64_t hftchan_rx_seq(const struct hftchan_rx *rx)
 {
 	return rx->cursor.next;
@@ -520,9 +520,9 @@ HFTCHAN_INLINE uint64_t hftchan_rx_lost(const struct hftchan_rx *rx)
  * hftchan_wait() - wait until the next receive or peek has something to say
  *
  * Return: 0; -ETIMEDOUT; -EPIPE the sender detached or died (noticed within some 10 ms) and all it
- * sent has been read: said once for an epoch (not at all when the next sender is there already), the
- * next call waits for the next sender; -ENODEV the channel was destroyed and all has been read. A
- * death can't be seen from another pid namespace, a detach can.
+ * sent has been read: said once for an epoch (not at all when the next sender is there already),
+ * the next call waits for the next sender; -ENODEV the channel was destroyed and all has been read.
+ * A death can't be seen from another pid namespace, a detach can.
  */
 HFTCHAN_INLINE int hftchan_wait(struct hftchan_rx *rx)
 {

@@ -77,7 +77,8 @@ static int bare_name_check(const char *name, const char *bare)
 				    name, len, HFTCHAN_NAME_MAX);
 	if (!well_formed(bare))
 		return hftchan_fail(EINVAL,
-				    "\"%s\": a name is letters, digits, '.', '_' and '-', and begins with a letter or digit",
+				    "\"%s\": a name is letters, digits, '.', '_' and '-', and "
+				    "begins with a letter or digit",
 				    name);
 	if (reserved_name(bare))
 		return hftchan_fail(EINVAL, "\"%s\": names ending in \".lock\" are reserved", name);
@@ -111,7 +112,8 @@ static int resolve(const char *name, const struct backend **backend, char full[F
 	prefix = (size_t)(colon - name) + 1;
 	bare = colon + 1;
 	if (!strncmp(name, "dev:", prefix) || !strncmp(name, "raw:", prefix))
-		return hftchan_fail(EOPNOTSUPP, "%s: backend \"%.*s\" is not in this build; use shm: or local:",
+		return hftchan_fail(EOPNOTSUPP,
+				    "%s: backend \"%.*s\" is not in this build; use shm: or local:",
 				    name, (int)prefix, name);
 	for (i = 0; i < sizeof(backends) / sizeof(backends[0]); i++) {
 		if (strncmp(name, backends[i]->prefix, prefix))
@@ -145,10 +147,12 @@ static uint64_t slot_size_of(uint64_t payload_size, uint64_t flags)
 static int geometry_of(const char *full, const struct hftchan_attr *a, struct hftchan_control *c)
 {
 	if (a->flags & ~(uint64_t)KNOWN_FLAGS)
-		return hftchan_fail(EOPNOTSUPP, "%s: flags 0x%" PRIx64 " are not in this build", full,
+		return hftchan_fail(EOPNOTSUPP,
+				    "%s: flags 0x%" PRIx64 " are not in this build", full,
 				    a->flags & ~(uint64_t)KNOWN_FLAGS);
 	if (a->layout == HFTCHAN_LAYOUT_SPLIT || a->layout == HFTCHAN_LAYOUT_RAW)
-		return hftchan_fail(EOPNOTSUPP, "%s: layout %s is not in this build; use packed", full,
+		return hftchan_fail(EOPNOTSUPP,
+				    "%s: layout %s is not in this build; use packed", full,
 				    a->layout == HFTCHAN_LAYOUT_RAW ? "raw" : "split");
 	if (a->layout != HFTCHAN_LAYOUT_PACKED)
 		return hftchan_fail(EOPNOTSUPP, "%s: layout %u is unknown; use packed", full,
@@ -158,10 +162,12 @@ static int geometry_of(const char *full, const struct hftchan_attr *a, struct hf
 				    a->payload_size, HFTCHAN_PAYLOAD_MAX);
 	if (a->nr_slots < HFTCHAN_NR_SLOTS_MIN || a->nr_slots > HFTCHAN_NR_SLOTS_MAX ||
 	    (a->nr_slots & (a->nr_slots - 1)))
-		return hftchan_fail(EINVAL, "%s: %" PRIu64 " slots: a power of two, %d to %llu", full,
+		return hftchan_fail(EINVAL,
+				    "%s: %" PRIu64 " slots: a power of two, %d to %llu", full,
 				    a->nr_slots, HFTCHAN_NR_SLOTS_MIN, HFTCHAN_NR_SLOTS_MAX);
 	if (!a->first_seq || a->first_seq > HFTCHAN_FIRST_SEQ_MAX)
-		return hftchan_fail(EINVAL, "%s: first seq %" PRIu64 ": 1 to %llu", full, a->first_seq,
+		return hftchan_fail(EINVAL,
+				    "%s: first seq %" PRIu64 ": 1 to %llu", full, a->first_seq,
 				    HFTCHAN_FIRST_SEQ_MAX);
 
 	*c = (struct hftchan_control){
@@ -185,7 +191,8 @@ static int geometry_of(const char *full, const struct hftchan_attr *a, struct hf
 	c->ring_size = c->nr_slots * c->slot_size;
 	if (c->ring_size > HFTCHAN_RING_SIZE_MAX)
 		return hftchan_fail(EOVERFLOW,
-				    "%s: %" PRIu64 " slots of %llu bytes are more than %llu TiB; take fewer slots or a smaller payload",
+				    "%s: %" PRIu64 " slots of %llu bytes are more than %llu TiB; "
+				    "take fewer slots or a smaller payload",
 				    full, a->nr_slots, c->slot_size, HFTCHAN_RING_SIZE_MAX >> 40);
 	return 0;
 }
@@ -281,7 +288,8 @@ int hftchan_create(const char *name, const struct hftchan_attr *attr, struct hft
 	if (err)
 		return err;
 	if (!attr || attr->size != sizeof(*attr))
-		return hftchan_fail(EINVAL, "%s: attr.size is not that of this library: begin with HFTCHAN_ATTR_INIT",
+		return hftchan_fail(EINVAL,
+				    "%s: attr.size is not that of this library: begin with HFTCHAN_ATTR_INIT",
 				    full);
 	err = geometry_of(full, attr, &geometry);
 	if (!err)
@@ -305,13 +313,15 @@ int hftchan_open(const char *name, const struct hftchan_expect *expect, struct h
 	if (!expect)
 		expect = &any;
 	if (expect->size != sizeof(*expect))
-		return hftchan_fail(EINVAL, "%s: expect.size is not that of this library: begin with HFTCHAN_EXPECT_INIT",
+		return hftchan_fail(EINVAL,
+				    "%s: expect.size is not that of this library: begin with HFTCHAN_EXPECT_INIT",
 				    full);
 	err = backend->open(full, expect->owner, &ch);
 	if (err)
 		return err;
 	if (expect->payload_size && expect->payload_size != ch->geometry.payload_size)
-		err = hftchan_fail(EPROTOTYPE, "%s: payload size is %u bytes, expected %" PRIu64, full,
+		err = hftchan_fail(EPROTOTYPE,
+				   "%s: payload size is %u bytes, expected %" PRIu64, full,
 				   ch->geometry.payload_size, expect->payload_size);
 	else if (expect->check_type && expect->type_tag != ch->geometry.type_tag)
 		err = hftchan_fail(EPROTOTYPE, "%s: type tag is 0x%llx, expected 0x%" PRIx64, full,
@@ -403,25 +413,31 @@ int hftchan_get_info(struct hftchan *ch, struct hftchan_info *info)
 int hftchan_check(struct hftchan *ch, struct hftchan_check_result *res)
 {
 	const struct hftchan_ring *r = &ch->ring;
-	uint64_t bad = 0, prev_bad = 0, prev_newest = 0, state = 0, prev_state = 0, n = 0, k;
+	uint64_t prev_bad = UINT64_MAX, prev_newest = 0, prev_state = 0;
+	uint64_t bad = 0, state = 0, n = 0, k;
 	int tries, same = 0;
 
 	if (!res || res->size != sizeof(*res))
-		return hftchan_fail(EINVAL, "%s: result.size is not that of this library", ch->name);
+		return hftchan_fail(EINVAL,
+				    "%s: result.size is not that of this library", ch->name);
 	*res = (struct hftchan_check_result){ .size = sizeof(*res) };
 	for (tries = 0; tries < 1000; tries++) {
 		n = hftchan_ring_search(r);
 		if (!hftchan_ring_verify(r, n, true, &bad))
 			goto legal;
-		/* wrong, or the sender moved on while we walked: wrong stays the same */
+		/* wrong, or the sender moved on while we walked: what is wrong stays the same */
 		state = HFTCHAN_LOAD_ACQUIRE(hftchan_ring_state(r, bad));
-		same = tries && bad == prev_bad && state == prev_state && n == prev_newest ? same + 1 : 0;
+		if (bad != prev_bad || state != prev_state || n != prev_newest)
+			same = 0;
+		else
+			same++;
 		if (same == 3) {
 			res->newest = n;
 			res->bad_slot = bad;
 			res->bad_state = state;
 			return hftchan_fail(EBADMSG,
-					    "%s: corrupted at slot %" PRIu64 ": state 0x%016" PRIx64 " does not fit newest seq %" PRIu64
+					    "%s: corrupted at slot %" PRIu64 ": state 0x%016" PRIx64
+					    " does not fit newest seq %" PRIu64
 					    "; destroy the channel and make it again",
 					    ch->name, bad, state, n);
 		}
@@ -429,7 +445,8 @@ int hftchan_check(struct hftchan *ch, struct hftchan_check_result *res)
 		prev_state = state;
 		prev_newest = n;
 	}
-	return hftchan_fail(EAGAIN, "%s: the sender was too fast to check the ring; try again or stop it",
+	return hftchan_fail(EAGAIN,
+			    "%s: the sender was too fast to check the ring; try again or stop it",
 			    ch->name);
 
 legal:

@@ -11,7 +11,7 @@
 
 static _Thread_local char last[768] = "no error";
 
-int hftchan_fail(int err, const char *fmt, ...)
+int(hftchan_fail)(int err, const char *fmt, ...)
 {
 	va_list args;
 

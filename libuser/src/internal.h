@@ -69,6 +69,9 @@ extern const struct backend hftchan_shm, hftchan_local;
 
 /* error.c */
 int hftchan_fail(int err, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+#ifdef __clang_analyzer__	/* which can't know that the result is never 0 */
+#define hftchan_fail(err, ...)	((void)hftchan_fail(err, __VA_ARGS__), -EIO)
+#endif
 
 /* channel.c */
 const char *hftchan_bare_name(const char *full);
@@ -84,6 +87,7 @@ int hftchan_node_check(const char *full, int node);
 int hftchan_room_check(const char *full, uint64_t bytes);
 int hftchan_bind(const char *full, void *addr, size_t bytes, int node);
 uint64_t hftchan_round_up(uint64_t bytes, uint64_t unit);
+void *hftchan_zalloc(size_t bytes);
 uint64_t hftchan_now_ns(int clock);
 void hftchan_unmap_view(struct view *view);
 

@@ -33,7 +33,8 @@ static int populate(const char *full, void *p, size_t bytes, int node)
 		return err;
 	if (madvise(p, bytes, MADV_POPULATE_WRITE))
 		return hftchan_fail(errno == EFAULT ? ENOMEM : errno,
-				    "%s: can't get %" PRIu64 " MiB of memory: %m; take fewer slots", full,
+				    "%s: can't get %" PRIu64 " MiB of memory: %m; take fewer slots",
+				    full,
 				    bytes / MIB);
 	return 0;
 }
@@ -138,7 +139,8 @@ static int local_open(const char *full, uid_t owner, struct hftchan **chp)
 static int local_destroy(const char *full, bool force)
 {
 	(void)force;
-	return hftchan_fail(EINVAL, "%s has no name to destroy: it ends with its last handle", full);
+	return hftchan_fail(EINVAL,
+			    "%s has no name to destroy: it ends with its last handle", full);
 }
 
 static int local_list(int (*fn)(const char *name, void *arg), void *arg)
@@ -151,7 +153,8 @@ static int local_list(int (*fn)(const char *name, void *arg), void *arg)
 static int local_take_role(struct tx *tx)
 {
 	if (atomic_exchange_explicit(&tx->ch->sending, true, memory_order_acquire))
-		return hftchan_fail(EBUSY, "%s: another sender of this process holds the role; detach it first",
+		return hftchan_fail(EBUSY,
+				    "%s: another sender of this process holds the role; detach it first",
 				    tx->ch->name);
 	tx->view = tx->ch->view;
 	return 0;

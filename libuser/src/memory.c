@@ -9,6 +9,8 @@
 #include <numa.h>
 #include <numaif.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <time.h>
 
@@ -17,6 +19,15 @@
 uint64_t hftchan_round_up(uint64_t bytes, uint64_t unit)
 {
 	return (bytes + unit - 1) / unit * unit;
+}
+
+/* Zeroed, and on lines of its own: two threads' handles must not share one. */
+void *hftchan_zalloc(size_t bytes)
+{
+	size_t whole = hftchan_round_up(bytes, 128);
+	void *p = aligned_alloc(128, whole);
+
+	return p ? memset(p, 0, whole) : NULL;
 }
 
 uint64_t hftchan_now_ns(int clock)
@@ -68,7 +79,8 @@ int hftchan_room_check(const char *full, uint64_t bytes)
 	fclose(f);
 	if (kib && bytes > kib * 1024)
 		return hftchan_fail(ENOMEM,
-				    "%s: the ring needs %" PRIu64 " MiB, this machine has %" PRIu64 " MiB available; "
+				    "%s: the ring needs %" PRIu64 " MiB, this machine has %" PRIu64
+				    " MiB available; "
 				    "take fewer slots or a smaller payload",
 				    full, bytes / MIB, kib / 1024);
 	return 0;

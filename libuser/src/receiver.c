@@ -13,7 +13,7 @@
 
 #include "internal.h"
 
-/* Polls between two looks at clock and control page; some 20 us of spinning, or 2 before a yield. */
+/* Polls between two looks at clock and control page: some 20 us, or 2 before each yield. */
 #define SPINS		1024
 #define YIELD_SPINS	100
 
@@ -28,12 +28,12 @@ struct rx {
 	uint64_t idle_seq;	/* nothing has come since idle_since while this was wanted */
 	uint64_t idle_since;	/* CLOCK_MONOTONIC; over calls, which may have short timeouts */
 	uint64_t next_life_check;
-	uint64_t told_epoch;	/* the end of this epoch's sender was reported, or is none of ours */
+	uint64_t told_epoch;	/* whose end was reported, or is none of ours */
 };
 
 static struct rx *new_rx(struct hftchan *ch)
 {
-	struct rx *r = calloc(1, sizeof(*r));
+	struct rx *r = hftchan_zalloc(sizeof(*r));
 
 	if (!r) {
 		hftchan_fail(ENOMEM, "%s: out of memory", ch->name);
@@ -57,7 +57,8 @@ int hftchan_join(struct hftchan *ch, enum hftchan_join_at at, uint64_t seq, stru
 	if (HFTCHAN_LOAD(&ch->view.control->destroyed))
 		return hftchan_fail(ENODEV, "%s: was destroyed", ch->name);
 	if (at == HFTCHAN_JOIN_SEQ && (seq < ring->first_seq || seq > HFTCHAN_SEQ_MASK))
-		return hftchan_fail(EINVAL, "%s: seq %" PRIu64 ": %" PRIu64 " (the first one) to %llu",
+		return hftchan_fail(EINVAL,
+				    "%s: seq %" PRIu64 ": %" PRIu64 " (the first one) to %llu",
 				    ch->name, seq, ring->first_seq, HFTCHAN_SEQ_MASK);
 	err = hftchan_snapshot(ch, &s);
 	if (err)
@@ -167,7 +168,7 @@ int hftchan_rx_idle(struct hftchan_rx *rx, uint64_t *since)
 	if (HFTCHAN_LOAD_ACQUIRE(&c->epoch) != r->told_epoch && !hftchan_snapshot(r->ch, &s) &&
 	    s.epoch != r->told_epoch) {
 		gone = hftchan_sender_ended(&s);
-		/* the only system calls of a spinning receiver, when there is nothing to be late for */
+		/* a spinning receiver's only system calls, when there is nothing to be late for */
 		if (!gone && now - r->idle_since >= LIFE_CHECK_NS && now >= r->next_life_check) {
 			r->next_life_check = now + LIFE_CHECK_NS;
 			gone = hftchan_sender_dead(&s);
@@ -196,13 +197,14 @@ int hftchan_rx_lap(struct hftchan_rx *rx)
 	int err = hftchan_ring_lap(&rx->ring, &rx->cursor);
 
 	if (err)
-		hftchan_fail(-err, "%s: corrupted: slot of seq %" PRIu64 " holds what no sender writes",
+		hftchan_fail(-err,
+			     "%s: corrupted: slot of seq %" PRIu64 " holds what no sender writes",
 			     r->ch->name, rx->cursor.next);
 	return err;
 }
 
-int hftchan_try_recv_batch(struct hftchan_rx *rx, void *buf, size_t stride, struct hftchan_msg *msgs,
-			   unsigned int max)
+int hftchan_try_recv_batch(struct hftchan_rx *rx, void *buf, size_t stride,
+			   struct hftchan_msg *msgs, unsigned int max)
 {
 	const struct hftchan_ring *ring = &rx->ring;
 	struct hftchan_cursor *c = &rx->cursor;
@@ -222,7 +224,7 @@ int hftchan_try_recv_batch(struct hftchan_rx *rx, void *buf, size_t stride, stru
 			m->data = to + k * stride;
 		}
 		if (!k) {
-			/* nothing, lapped, too large or corrupted: the single receive knows which */
+			/* nothing, lapped, too large, corrupted: the single receive knows which */
 			one = hftchan_try_recv(rx, buf, stride, msgs);
 			return one < 0 ? (int)one : 1;
 		}

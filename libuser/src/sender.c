@@ -102,7 +102,8 @@ static bool read_stat(int32_t pid, char *state, uint64_t *start, long *threads)
 	buf[n] = 0;
 	p = strrchr(buf, ')');
 	return p && sscanf(p + 1,
-			   " %c %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %ld %*s %" SCNu64,
+			   " %c %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s"
+			   " %ld %*s %" SCNu64,
 			   state, threads, start) == 3;
 }
 
@@ -121,7 +122,8 @@ int hftchan_snapshot(const struct hftchan *ch, struct sender_snapshot *s)
 		s->start = HFTCHAN_LOAD(&c->sender_start);
 		s->pidns = HFTCHAN_LOAD(&c->sender_pidns);
 		HFTCHAN_FENCE_ACQUIRE();
-		if (HFTCHAN_LOAD(&c->sender_state) == s->state && HFTCHAN_LOAD(&c->epoch) == s->epoch)
+		if (HFTCHAN_LOAD(&c->sender_state) == s->state &&
+		    HFTCHAN_LOAD(&c->epoch) == s->epoch)
 			return 0;
 	}
 	return hftchan_fail(EAGAIN, "%s: a sender is attaching; try again", ch->name);
@@ -175,7 +177,7 @@ int hftchan_attach(struct hftchan *ch, unsigned int flags, struct hftchan_tx **t
 	if (flags & ~HFTCHAN_ATTACH_VERIFY)
 		return hftchan_fail(EOPNOTSUPP, "%s: unknown attach flags 0x%x", ch->name,
 				    flags & ~HFTCHAN_ATTACH_VERIFY);
-	t = calloc(1, sizeof(*t));
+	t = hftchan_zalloc(sizeof(*t));
 	if (!t)
 		return hftchan_fail(ENOMEM, "%s: out of memory", ch->name);
 	pthread_once(&once, install_fork_handlers);
@@ -193,8 +195,10 @@ int hftchan_attach(struct hftchan *ch, unsigned int flags, struct hftchan_tx **t
 	hftchan_ring_setup(&t->pub.ring, &ch->geometry, t->view.ring);
 	err = hftchan_ring_attach(&t->pub.ring, flags & HFTCHAN_ATTACH_VERIFY, &seq, &bad);
 	if (err) {
-		hftchan_fail(-err, "%s: corrupted at slot %" PRIu64 ": nothing can be sent; "
-			     "hftchan check tells more, or destroy it and make it again", ch->name, bad);
+		hftchan_fail(-err,
+			     "%s: corrupted at slot %" PRIu64 ": nothing can be sent; "
+			     "hftchan check tells more, or destroy it and make it again",
+			     ch->name, bad);
 		goto err_role;
 	}
 	t->pub.seq = seq;
@@ -241,7 +245,7 @@ void hftchan_detach(struct hftchan_tx *tx)
 		struct hftchan_control *c = t->view.control;
 
 		forget(t);
-		HFTCHAN_FENCE_RELEASE();	/* all commits before; pairs with hftchan_snapshot() */
+		HFTCHAN_FENCE_RELEASE();	/* commits before; pairs with hftchan_snapshot() */
 		HFTCHAN_STORE(&c->ended_epoch, HFTCHAN_LOAD(&c->epoch));
 		HFTCHAN_STORE(&c->sender_state, HFTCHAN_SENDER_NONE);
 		t->ch->backend->drop_role(t);
@@ -256,7 +260,8 @@ int hftchan_heartbeat(struct hftchan_tx *tx)
 
 	HFTCHAN_STORE(&t->view.sender->heartbeat_ns, hftchan_now_ns(CLOCK_MONOTONIC));
 	if (HFTCHAN_LOAD(&t->view.control->destroyed))
-		return hftchan_fail(ENODEV, "%s: was destroyed; its receivers are leaving", t->ch->name);
+		return hftchan_fail(ENODEV,
+				    "%s: was destroyed; its receivers are leaving", t->ch->name);
 	return 0;
 }
 

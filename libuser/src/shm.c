@@ -71,13 +71,16 @@ static int open_regular(const char *full, const char *path, int flags, uid_t own
 	if (fd < 0) {
 		err = errno;
 		if (err == ENOENT)
-			return hftchan_fail(err, "%s: no such channel (%s); make it with: hftchan create",
+			return hftchan_fail(err,
+					    "%s: no such channel (%s); make it with: hftchan create",
 					    full, path);
 		if (err == ELOOP)
-			return hftchan_fail(EPERM, "%s: %s is a symbolic link, not a channel; remove it",
+			return hftchan_fail(EPERM,
+					    "%s: %s is a symbolic link, not a channel; remove it",
 					    full, path);
 		if (err == EACCES && !lstat(path, st))
-			return hftchan_fail(err, "%s: uid %d may not %s %s (uid %d, mode %04o)", full,
+			return hftchan_fail(err,
+					    "%s: uid %d may not %s %s (uid %d, mode %04o)", full,
 					    geteuid(), flags & O_RDWR ? "write" : "read", path,
 					    st->st_uid, st->st_mode & 07777);
 		return hftchan_fail(err, "%s: can't open %s: %m", full, path);
@@ -91,7 +94,8 @@ static int open_regular(const char *full, const char *path, int flags, uid_t own
 				   "%s: %s belongs to uid %d, expected uid %d or root; if that owner is right, name it",
 				   full, path, st->st_uid, owner);
 	else if (st->st_mode & 0022)
-		err = hftchan_fail(EPERM, "%s: %s has mode %04o: others can write to it; its owner must chmod it",
+		err = hftchan_fail(EPERM,
+				   "%s: %s has mode %04o: others can write to it; its owner must chmod it",
 				   full, path, st->st_mode & 07777);
 	else
 		return fd;
@@ -144,7 +148,8 @@ static int open_huge_ring(const char *full, const struct hftchan_control *g, uid
 	    (uint64_t)st.st_size >= g->ring_size)
 		return fd;
 	close(fd);
-	return hftchan_fail(EBADMSG, "%s: its ring %s is too short or not of uid %d; destroy it and make it again",
+	return hftchan_fail(EBADMSG,
+			    "%s: its ring %s is too short or not of uid %d; destroy it and make it again",
 			    full, g->ring_path, owner);
 }
 
@@ -165,8 +170,8 @@ static uint64_t ring_bytes(const struct hftchan_control *g)
 }
 
 /* Map the three regions, populated. @ring_fd may be @fd. */
-static int map_view(const char *full, const struct hftchan_control *g, int fd, int ring_fd, int prot,
-		    struct view *view)
+static int map_view(const char *full, const struct hftchan_control *g, int fd, int ring_fd,
+		    int prot, struct view *view)
 {
 	int flags = MAP_SHARED | MAP_POPULATE, err;
 	void *p;
@@ -187,7 +192,8 @@ static int map_view(const char *full, const struct hftchan_control *g, int fd, i
 	return 0;
 
 err_unmap:
-	err = hftchan_fail(errno, "%s: can't map %" PRIu64 " MiB: %m; see ulimit -v and ulimit -l", full,
+	err = hftchan_fail(errno,
+			   "%s: can't map %" PRIu64 " MiB: %m; see ulimit -v and ulimit -l", full,
 			   ring_bytes(g) / MIB);
 	hftchan_unmap_view(view);
 	return err;
@@ -208,7 +214,8 @@ static int open_fd(const char *full, int fd, const struct stat *st, struct hftch
 	int ring_fd = fd, err;
 
 	if (pread(fd, &g, sizeof(g), 0) != (ssize_t)sizeof(g)) {
-		err = hftchan_fail(EBADMSG, "%s: too short for a channel (%jd bytes); hftchan destroy --force removes it",
+		err = hftchan_fail(EBADMSG,
+				   "%s: too short for a channel (%jd bytes); hftchan destroy --force removes it",
 				   full, (intmax_t)st->st_size);
 		goto err_close;
 	}
@@ -217,13 +224,15 @@ static int open_fd(const char *full, int fd, const struct stat *st, struct hftch
 		goto err_close;
 	if (g.sender_offset != SENDER_OFFSET || g.ring_tx_offset != g.ring_offset ||
 	    g.ring_offset != (g.ring_path[0] ? 0 : RING_OFFSET)) {
-		err = hftchan_fail(EBADMSG, "%s: corrupted: wrong offsets; destroy it and make it again",
+		err = hftchan_fail(EBADMSG,
+				   "%s: corrupted: wrong offsets; destroy it and make it again",
 				   full);
 		goto err_close;
 	}
 	if ((uint64_t)st->st_size < SENDER_OFFSET + HFTCHAN_PAGE_BYTES ||
 	    (!g.ring_path[0] && (uint64_t)st->st_size < RING_OFFSET + ring_bytes(&g))) {
-		err = hftchan_fail(EBADMSG, "%s: its file is too short (%jd bytes); destroy it and make it again",
+		err = hftchan_fail(EBADMSG,
+				   "%s: its file is too short (%jd bytes); destroy it and make it again",
 				   full, (intmax_t)st->st_size);
 		goto err_close;
 	}
@@ -314,7 +323,8 @@ static int busy(const struct hftchan *ch)
 	if (hftchan_snapshot(ch, &s) || s.state != HFTCHAN_SENDER_ATTACHED ||
 	    !hftchan_sender_visible(&s))
 		return -EBUSY;
-	return hftchan_fail(EBUSY, "%s: a sender is attached: pid %d; stop it first", ch->name, s.pid);
+	return hftchan_fail(EBUSY,
+			    "%s: a sender is attached: pid %d; stop it first", ch->name, s.pid);
 }
 
 static int shm_take_role(struct tx *tx)
@@ -404,7 +414,8 @@ static int open_unnamed(const char *full, const char *dir)
 
 	if (fd >= 0)
 		return fd;
-	return hftchan_fail(errno, "%s: can't make a file in %s: %m; is a tmpfs mounted there?", full,
+	return hftchan_fail(errno,
+			    "%s: can't make a file in %s: %m; is a tmpfs mounted there?", full,
 			    dir);
 }
 
@@ -460,7 +471,7 @@ static int fill_ring(const char *full, const struct hftchan_control *g, int fd, 
 	p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, (off_t)g->ring_offset);
 	if (p == MAP_FAILED)
 		return hftchan_fail(errno, "%s: can't map %" PRIu64 " MiB: %m", full, bytes / MIB);
-	/* tmpfs keeps the policy with the file; on hugetlbfs it is the mapping's, so touch through it */
+	/* tmpfs keeps the policy with the file; hugetlbfs with the mapping, so touch through it */
 	err = hftchan_bind(full, p, bytes, node);
 	if (!err && huge && madvise(p, bytes, MADV_POPULATE_WRITE))
 		err = hftchan_fail(errno, "%s: no free huge pages", full);
@@ -521,7 +532,8 @@ static void try_huge_ring(const char *full, struct hftchan_control *g, const str
 	fd = open(dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
 	if (fd < 0)
 		return;
-	if (!ftruncate(fd, (off_t)ring_bytes(&huge)) && !fill_ring(full, &huge, fd, a->node, true) &&
+	if (!ftruncate(fd, (off_t)ring_bytes(&huge)) &&
+	    !fill_ring(full, &huge, fd, a->node, true) &&
 	    !set_access(full, fd, a->mode, a) && !link_fd(fd, huge.ring_path))
 		*g = huge;
 	close(fd);
@@ -531,15 +543,18 @@ static void try_huge_ring(const char *full, struct hftchan_control *g, const str
 static int shm_room_check(const char *full, uint64_t bytes)
 {
 	struct statfs fs;
+	uint64_t free;
 
 	if (statfs(SHM_DIR, &fs))
 		return hftchan_fail(errno, "%s: " SHM_DIR ": %m; mount a tmpfs there", full);
+	free = (uint64_t)fs.f_bavail * (uint64_t)fs.f_bsize;
 	/* a tmpfs without a limit says 0 blocks */
-	if (fs.f_blocks && bytes > (uint64_t)fs.f_bavail * (uint64_t)fs.f_bsize)
+	if (fs.f_blocks && bytes > free)
 		return hftchan_fail(ENOSPC,
 				    "%s: the ring needs %" PRIu64 " KiB, " SHM_DIR " has %" PRIu64
-				    " KiB free; make it larger (mount -o remount,size=; in a container: --shm-size) or take fewer slots",
-				    full, bytes / 1024, (uint64_t)fs.f_bavail * (uint64_t)fs.f_bsize / 1024);
+				    " KiB free; make it larger (mount -o remount,size=; in a container: "
+				    "--shm-size) or take fewer slots",
+				    full, bytes / 1024, free / 1024);
 	return 0;
 }
 
@@ -565,7 +580,8 @@ static int make_control(const char *full, struct hftchan_control *g, const struc
 	if (!err)
 		err = write_page(fd, NULL, 0, SENDER_OFFSET);
 	if (err)
-		err = hftchan_fail(-err, "%s: can't write to " SHM_DIR ": %s", full, strerror(-err));
+		err = hftchan_fail(-err,
+				   "%s: can't write to " SHM_DIR ": %s", full, strerror(-err));
 	if (!err && !g->ring_path[0])
 		err = fill_ring(full, g, fd, a->node, false);
 	if (!err)
@@ -594,7 +610,8 @@ static void unlink_huge(const char *full, const struct hftchan_control *g, uid_t
 
 static int exists(const char *full, const struct stat *st)
 {
-	return hftchan_fail(EEXIST, "%s: exists already, made by uid %d; take another name or: hftchan destroy",
+	return hftchan_fail(EEXIST,
+			    "%s: exists already, made by uid %d; take another name or: hftchan destroy",
 			    full, st->st_uid);
 }
 
@@ -620,7 +637,7 @@ static int shm_create(const char *full, const struct hftchan_attr *attr,
 	lock = make_lock(full, &p, attr);
 	if (lock < 0)
 		return lock;
-	/* again: who made it between our look and our lock has let go of the lock, which is its now */
+	/* again: somebody may have made it, and let go of the lock, before we got that */
 	if (!lstat(p.control, &st)) {
 		close(lock);
 		return exists(full, &st);
@@ -650,7 +667,9 @@ static int shm_create(const char *full, const struct hftchan_attr *attr,
 	if (!err) {
 		err = link_fd(fd, p.control);
 		if (err)
-			err = hftchan_fail(-err, "%s: can't make %s: %s", full, p.control, strerror(-err));
+			err = hftchan_fail(-err,
+					   "%s: can't make %s: %s",
+					   full, p.control, strerror(-err));
 		if (err)
 			hftchan_close(ch);
 	}
@@ -686,7 +705,8 @@ static int remove_leftover(const char *full, const struct paths *p, int why)
 			return why;
 		lock = take_lock(full, p, (uid_t)-1);
 		if (lock < 0)
-			return lock == -EBUSY ? hftchan_fail(EBUSY, "%s: is being made", full) : lock;
+			return lock == -EBUSY ? hftchan_fail(EBUSY,
+							     "%s: is being made", full) : lock;
 		close(lock);
 	}
 	if (!unlink(path) || errno == ENOENT) {
@@ -730,7 +750,8 @@ static int shm_destroy(const char *full, bool force)
 	/* open it for the last word before the name goes, so that an error leaves all as it was */
 	fd = reopen(ch->fd, O_RDWR);
 	if (fd < 0) {
-		err = hftchan_fail(errno, "%s: may not be destroyed by uid %d: %m", full, geteuid());
+		err = hftchan_fail(errno,
+				   "%s: may not be destroyed by uid %d: %m", full, geteuid());
 		goto out_lock;
 	}
 	control = mmap(NULL, HFTCHAN_PAGE_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
@@ -742,7 +763,7 @@ static int shm_destroy(const char *full, bool force)
 	if (unlink(p.control)) {
 		err = hftchan_fail(errno, "%s: can't remove %s: %m", full, p.control);
 	} else {
-		/* release: who sees it finds all that was committed; pairs with hftchan_rx_idle() */
+		/* release: all that was committed comes before; pairs with hftchan_rx_idle() */
 		__atomic_store_n(&control->destroyed, 1, __ATOMIC_RELEASE);
 		unlink_huge(full, &ch->geometry, ch->st.st_uid);
 		unlink(p.lock);

@@ -1,0 +1,135 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
+#
+# The static checks, each one test: prints TAP, a finding is a failure.
+# Not a formatter: it changes no file.
+# Usage: tests/lint.sh BUILD_DIR    (BUILD_DIR/lint-flags: the compiler's flags, from the Makefile)
+set -euo pipefail
+
+build=${1:?usage: tests/lint.sh BUILD_DIR}
+build=${build#"$PWD"/}
+read -ra flags <"$build/lint-flags"
+# what cppcheck understands of them
+mapfile -t cpp_flags < <(printf '%s\n' "${flags[@]}" | grep '^-[ID]')
+# shellcheck source=tests/tap.sh
+. tests/tap.sh
+
+# sources GLOB...: all files of the tree with such names, built ones apart
+sources()
+{
+	local glob
+	local -a names=(-false)
+	for glob; do
+		names+=(-o -name "$glob")
+	done
+	find . \( -path ./.git -o -path "./${build#./}" -o -path ./build \) -prune \
+		-o -type f \( "${names[@]}" \) -print | sed 's,^\./,,' | sort
+}
+
+# every file that holds code says under which license, and its text is here
+licensed()
+{
+	local file line id bad=0
+	for file; do
+		if ! line=$(head -n 2 "$file" | grep -o 'SPDX-License-Identifier: .*'); then
+			echo "$file: no SPDX line"
+			bad=1
+			continue
+		fi
+		line=${line#*: }
+		for id in ${line//[^-A-Za-z0-9.]/ }; do
+			case $id in
+			WITH | OR | AND) continue ;;
+			GPL-2.0) id=GPL-2.0-only ;; # as the kernel writes it
+			esac
+			if ! [ -s "LICENSES/$id.txt" ]; then
+				echo "$file: LICENSES/$id.txt is missing"
+				bad=1
+			fi
+		done
+	done
+	return "$bad"
+}
+
+# clang-tidy STANDARD FILE...: one process for each core
+tidy()
+{
+	local std=$1
+	shift
+	# it counts on standard error the warnings that it doesn't show
+	printf '%s\0' "$@" |
+		xargs -0 -P "$(nproc)" -I '{}' \
+			clang-tidy --quiet '{}' -- "${flags[@]}" "-std=$std" \
+		2> >(grep -v 'warnings\? generated\.$')
+}
+
+# How clang-format indents and spaces the lines as they are. Where to break a line is the author's
+# choice; so is white space within it, as no version leaves alone what kernel style aligns by tabs.
+formatted()
+{
+	local file bad=0
+	for file; do
+		{ diff <(squeeze <"$file") <(clang-format "$file" | squeeze) || true; } |
+		awk -v file="$file" '
+			function hunk(    i, a, b) {
+				if (nr_old != nr_new)
+					return
+				for (i = 1; i <= nr_old; i++) {
+					a = old[i]
+					b = new[i]
+					gsub(/[ \t]/, "", a)
+					gsub(/[ \t]/, "", b)
+					if (a == b) {
+						print file ":" line + i - 1 ": is:        " old[i]
+						print file ":" line + i - 1 ": should be: " new[i]
+						bad = 1
+					}
+				}
+			}
+			/^[0-9]/ { hunk(); line = $0 + 0; nr_old = nr_new = 0 }
+			/^</ { old[++nr_old] = substr($0, 3) }
+			/^>/ { new[++nr_new] = substr($0, 3) }
+			END { hunk(); exit bad }' || bad=1
+	done
+	return "$bad"
+}
+
+squeeze()
+{
+	sed -E 's/[[:space:]]+\\$/ \\/; s/([^[:space:]])[[:space:]]+/\1 /g'
+}
+
+# a message that fills its line stays in one piece, so that it can be searched for
+narrow()
+{
+	local file bad=0
+	for file; do
+		expand -t 8 "$file" | awk -v file="$file" '
+			length > 100 && !/^ *"[^"]*"[,;)]*$/ {
+				print file ":" NR ": " length " columns"
+				bad = 1
+			}
+			END { exit bad }' || bad=1
+	done
+	return "$bad"
+}
+
+mapfile -t c < <(sources '*.c')
+mapfile -t cxx < <(sources '*.cpp')
+mapfile -t headers < <(sources '*.h' '*.hpp')
+mapfile -t shell < <(sources '*.sh' '*.bash' run)
+mapfile -t python < <(sources '*.py')
+mapfile -t rest < <(sources Makefile Kbuild dkms.conf '*.map')
+
+tap "license of each file" licensed \
+	"${c[@]}" "${cxx[@]}" "${headers[@]}" "${shell[@]}" "${python[@]}" "${rest[@]}"
+tap "at most 100 columns" narrow "${c[@]}" "${cxx[@]}" "${headers[@]}" "${shell[@]}" "${python[@]}"
+tap "indentation and spacing as by clang-format" formatted "${c[@]}" "${cxx[@]}" "${headers[@]}"
+tap "clang-tidy, C" tidy gnu11 "${c[@]}"
+tap "clang-tidy, C++" tidy c++17 "${cxx[@]}"
+tap "cppcheck" cppcheck --quiet --error-exitcode=1 --enable=warning,portability,performance \
+	--inline-suppr --std=c11 "${cpp_flags[@]}" "${c[@]}"
+tap "shellcheck" shellcheck --shell=bash "${shell[@]}"
+tap "codespell" codespell --ignore-words-list=crate \
+	--skip="./.git,./build,./${build#./},./LICENSES,__pycache__"
+tap_end
