@@ -611,7 +611,8 @@ HFTCHAN_INLINE int hftchan_advance(struct hftchan_rx *rx)
 		hftchan_ring_deliver(&rx->cursor, 1);
 		return 0;
 	}
-	if (hftchan_ring_poll(&rx->ring, rx->cursor.next) == HFTCHAN_EMPTY)
+	/* READY: it has come since, so it was not there to be peeked at */
+	if (hftchan_ring_poll(&rx->ring, rx->cursor.next) != HFTCHAN_LAPPED)
 		return -EAGAIN;
 	err = hftchan_rx_lap(rx);
 	return err < 0 ? err : -ESTALE;

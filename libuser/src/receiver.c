@@ -223,8 +223,8 @@ int hftchan_try_recv_batch(struct hftchan_rx *rx, void *buf, size_t stride,
 			hftchan_ring_copy_out(to + k * stride, m->data, m->len);
 			m->data = to + k * stride;
 		}
-		if (!k) {
-			/* nothing, lapped, too large, corrupted: the single receive knows which */
+		if (!k && hftchan_ring_poll(ring, c->next) != HFTCHAN_LAPPED) {
+			/* nothing, too large or corrupted: the single receive knows which */
 			one = hftchan_try_recv(rx, buf, stride, msgs);
 			return one < 0 ? (int)one : 1;
 		}
