@@ -14,10 +14,15 @@ static _Thread_local char last[768] = "no error";
 int(hftchan_fail)(int err, const char *fmt, ...)
 {
 	va_list args;
+	char *p;
 
 	va_start(args, fmt);
 	vsnprintf(last, sizeof(last), fmt, args);
 	va_end(args);
+	/* names come from anywhere: none may move the cursor of an administrator's terminal */
+	for (p = last; *p; p++)
+		if ((unsigned char)*p < ' ' || *p == 127)
+			*p = '?';
 	return -err;
 }
 

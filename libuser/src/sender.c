@@ -136,9 +136,9 @@ bool hftchan_sender_visible(const struct sender_snapshot *s)
 }
 
 /*
- * Did the attached sender die without a word? A pid that belongs to another process by now, or to
- * a process that has exited but was not waited for, is a death; a process that may not be looked
- * at (hidepid) counts as alive.
+ * Did the sender of this epoch die without a word? A pid that belongs to another process by now,
+ * or to a process that has exited but was not waited for, is a death; a process that may not be
+ * looked at (hidepid) counts as alive.
  */
 bool hftchan_sender_dead(const struct sender_snapshot *s)
 {
@@ -146,7 +146,7 @@ bool hftchan_sender_dead(const struct sender_snapshot *s)
 	long threads;
 	char state;
 
-	if (s->state != HFTCHAN_SENDER_ATTACHED || !hftchan_sender_visible(s))
+	if (s->ended_epoch == s->epoch || !hftchan_sender_visible(s))
 		return false;
 	if (kill(s->pid, 0) && errno == ESRCH)
 		return true;

@@ -389,8 +389,6 @@ static inline int hftchan_ring_lap(const struct hftchan_ring *r, struct hftchan_
 			next = n + 2 + m - nr;
 		else
 			next = c->next + 1;
-		if (next > n + 1)
-			next = n + 1;
 	}
 	hftchan_ring_skip(c, next - c->next);
 	c->laps++;

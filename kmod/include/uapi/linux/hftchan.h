@@ -180,7 +180,7 @@ struct hftchan_control {
 	/** @__reserved_sender: 0 */
 	__aligned_u64 __reserved_sender[8];
 
-	/* -- at 256, on a 128-byte block of its own: read by a sender that opted in, at every commit -- */
+	/* -- at 256, a 128-byte block of its own: a sender that opted in reads it at each commit -- */
 	/** @waiters: non-zero when a receiver sleeps; owner writes, relaxed; 0 in shm and local */
 	__u32 waiters;
 	/** @__reserved_waiters: 0 */

@@ -1,0 +1,350 @@
+// SPDX-License-Identifier: MIT
+/*
+ * What receivers learn of a sender that goes: -EPIPE once for each epoch, after all it sent was
+ * read; and of a channel that is destroyed: -ENODEV, after all was read.
+ * It is no test of how soon: that would be a test of the machine.
+ * The contract is hftchan_wait() and hftchan_destroy() in <hftchan.h>.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "common.h"
+
+#define MS	1000000ULL
+#define LONG	(60000 * MS)
+
+static const char *const backends[] = { "shm:", "local:" };
+
+enum how { RECV, PEEK, BATCH, WAIT, NR_HOW };
+
+/* one of the calls that wait, for something that is no message */
+static int wait_by(enum how how, struct hftchan_rx *rx)
+{
+	unsigned char buf[16];
+	struct hftchan_msg msg;
+
+	switch (how) {
+	case RECV:
+		return (int)hftchan_recv(rx, buf, sizeof(buf), &msg);
+	case PEEK:
+		return (int)hftchan_peek(rx, &msg);
+	case BATCH:
+		return hftchan_recv_batch(rx, buf, sizeof(buf), &msg, 1);
+	default:
+		return hftchan_wait(rx);
+	}
+}
+
+static void assert_reads(struct hftchan_rx *rx, uint64_t from, uint64_t to)
+{
+	unsigned char buf[16];
+	struct hftchan_msg msg = { 0 };
+	uint64_t s;
+
+	for (s = from; s <= to; s++) {
+		assert_int_equal(hftchan_recv(rx, buf, 16, &msg), 16);
+		assert_int_equal(msg.seq, s);
+		assert_int_equal(msg.lost, 0);
+		assert_true(message_is(buf, 16, s, 0));
+	}
+}
+
+static void detach(const char *backend, enum hftchan_wait_mode mode, enum how how)
+{
+	struct hftchan_attr attr = attr_of(16, 16);
+	struct hftchan *ch = create_channel(new_name(backend), &attr);
+	struct hftchan_rx *rx = join(ch, HFTCHAN_JOIN_NEXT, 0), *late;
+	struct hftchan_tx *tx = attach(ch);
+	struct hftchan_sender sender;
+
+	assert_int_equal(hftchan_rx_set_wait(rx, mode, LONG), 0);
+	send_many(tx, 5);
+	hftchan_detach(tx);
+	assert_reads(rx, 1, 5);
+	assert_int_equal(wait_by(how, rx), -EPIPE);
+	assert_non_null(strstr(hftchan_strerror_last(), hftchan_name(ch)));
+	/* once: now it waits for the next one */
+	assert_int_equal(hftchan_rx_set_wait(rx, mode, 30 * MS), 0);
+	assert_int_equal(wait_by(how, rx), -ETIMEDOUT);
+	assert_int_equal(wait_by(how, rx), -ETIMEDOUT);
+	/* one that joins only now has not lost anybody */
+	late = join(ch, HFTCHAN_JOIN_NEXT, 0);
+	assert_int_equal(hftchan_rx_set_wait(late, mode, 30 * MS), 0);
+	assert_int_equal(wait_by(how, late), -ETIMEDOUT);
+
+	/* the next one: it goes on without a gap, and its end is said again */
+	tx = attach(ch);
+	assert_int_equal(wait_by(how, rx), -ETIMEDOUT);
+	send_many(tx, 5);
+	assert_reads(rx, 6, 10);
+	assert_int_equal(wait_by(how, rx), -ETIMEDOUT);
+	hftchan_detach(tx);
+	assert_int_equal(hftchan_rx_set_wait(rx, mode, LONG), 0);
+	assert_int_equal(wait_by(how, rx), -EPIPE);
+	assert_reads(late, 6, 10);
+	assert_int_equal(wait_by(how, late), -EPIPE);
+	/* without a message, too */
+	tx = attach(ch);
+	hftchan_detach(tx);
+	assert_int_equal(wait_by(how, rx), -EPIPE);
+	assert_int_equal(hftchan_rx_sender(rx, &sender), 0);
+	assert_int_equal(sender.epoch, 3);
+	assert_int_equal(sender.state, HFTCHAN_SENDER_NONE);
+	/* a clone has been told what its original has */
+	hftchan_leave(late);
+	assert_int_equal(hftchan_clone(rx, &late), 0);
+	assert_int_equal(hftchan_rx_set_wait(late, mode, 30 * MS), 0);
+	assert_int_equal(wait_by(how, late), -ETIMEDOUT);
+	hftchan_leave(late);
+	hftchan_leave(rx);
+	hftchan_close(ch);
+}
+
+static void test_detach(void **state)
+{
+	unsigned int b;
+	int how, mode;
+
+	(void)state;
+	for (b = 0; b < ARRAY_SIZE(backends); b++)
+		for (mode = HFTCHAN_WAIT_SPIN; mode <= HFTCHAN_WAIT_YIELD; mode++)
+			for (how = 0; how < NR_HOW; how++)
+				detach(backends[b], mode, how);
+}
+
+static void test_history_of_a_gone_sender(void **state)
+{
+	unsigned int b;
+
+	(void)state;
+	for (b = 0; b < ARRAY_SIZE(backends); b++) {
+		struct hftchan_attr attr = attr_of(16, 16);
+		struct hftchan *ch = create_channel(new_name(backends[b]), &attr);
+		struct hftchan_tx *tx = attach(ch);
+		struct hftchan_rx *rx;
+
+		send_many(tx, 5);
+		hftchan_detach(tx);
+		/* there is something of it to read: so its end is news */
+		rx = join(ch, HFTCHAN_JOIN_OLDEST, 0);
+		assert_int_equal(hftchan_rx_set_wait(rx, HFTCHAN_WAIT_YIELD, LONG), 0);
+		assert_reads(rx, 1, 5);
+		assert_int_equal(wait_by(RECV, rx), -EPIPE);
+		hftchan_leave(rx);
+		hftchan_close(ch);
+	}
+}
+
+struct child {
+	char name[64];
+	uint64_t step;
+};
+
+static int send_and_linger(void *arg)
+{
+	struct child *c = arg;
+	struct hftchan *ch = open_channel(c->name);
+	struct hftchan_tx *tx = attach(ch);
+
+	send_many(tx, 5);
+	publish_word(&c->step, c->step + 1);
+	wait_to_be_killed();
+}
+
+static void kill_sender(struct child *c, enum hftchan_wait_mode mode, enum how how)
+{
+	struct hftchan_attr attr = attr_of(16, 16);
+	struct hftchan_sender sender;
+	struct hftchan_rx *rx;
+	struct hftchan *ch;
+	siginfo_t info;
+	pid_t pid;
+	int life;
+
+	strcpy(c->name, new_name("shm:"));
+	ch = create_channel(c->name, &attr);
+	rx = join(ch, HFTCHAN_JOIN_NEXT, 0);
+	for (life = 0; life < 2; life++) {
+		c->step = 0;
+		pid = start_child(send_and_linger, c);
+		await_word(&c->step, 1);
+		assert_int_equal(hftchan_rx_set_wait(rx, mode, 50 * MS), 0);
+		assert_reads(rx, 5 * (uint64_t)life + 1, 5 * (uint64_t)life + 5);
+		/* it lives: nothing is said for longer than its life is looked up */
+		assert_int_equal(wait_by(how, rx), -ETIMEDOUT);
+		assert_int_equal(hftchan_rx_sender(rx, &sender), 0);
+		assert_int_equal(sender.state, HFTCHAN_SENDER_ATTACHED);
+		assert_int_equal(sender.pid, pid);
+		kill(pid, SIGKILL);
+		assert_int_equal(waitid(P_PID, (id_t)pid, &info, WEXITED | WNOWAIT), 0);
+		assert_int_equal(hftchan_rx_set_wait(rx, mode, LONG), 0);
+		assert_int_equal(wait_by(how, rx), -EPIPE);
+		assert_int_equal(hftchan_rx_sender(rx, &sender), 0);
+		assert_int_equal(sender.state, HFTCHAN_SENDER_DIED);
+		assert_int_equal(hftchan_rx_set_wait(rx, mode, 50 * MS), 0);
+		assert_int_equal(wait_by(how, rx), -ETIMEDOUT);
+		reap(pid);
+		assert_int_equal(wait_by(how, rx), -ETIMEDOUT);
+	}
+	hftchan_leave(rx);
+	hftchan_close(ch);
+	clean_up(NULL);
+}
+
+static void test_kill(void **state)
+{
+	struct child *c = shared_memory(sizeof(*c));
+	int how, mode;
+
+	(void)state;
+	for (mode = HFTCHAN_WAIT_SPIN; mode <= HFTCHAN_WAIT_YIELD; mode++)
+		for (how = 0; how < NR_HOW; how++)
+			kill_sender(c, mode, how);
+}
+
+/* a receiver whose waits are shorter than the time until a life is looked up */
+static void test_kill_and_short_waits(void **state)
+{
+	struct child *c = shared_memory(sizeof(*c));
+	struct hftchan_attr attr = attr_of(16, 16);
+	uint64_t give_up;
+	struct hftchan_rx *rx;
+	struct hftchan *ch;
+	pid_t pid;
+	int err;
+
+	(void)state;
+	strcpy(c->name, new_name("shm:"));
+	ch = create_channel(c->name, &attr);
+	rx = join(ch, HFTCHAN_JOIN_NEXT, 0);
+	pid = start_child(send_and_linger, c);
+	await_word(&c->step, 1);
+	assert_reads(rx, 1, 5);
+	kill_child(pid);
+	assert_int_equal(hftchan_rx_set_wait(rx, HFTCHAN_WAIT_YIELD, MS), 0);
+	give_up = now_ns() + 20000 * MS;
+	do {
+		err = wait_by(RECV, rx);
+	} while (err == -ETIMEDOUT && now_ns() < give_up);
+	assert_int_equal(err, -EPIPE);
+	hftchan_leave(rx);
+	hftchan_close(ch);
+}
+
+/* ---------------------------------------------------------------- destroyed */
+
+static void destroy_under_receivers(enum hftchan_wait_mode mode, enum how how)
+{
+	struct hftchan_attr attr = attr_of(16, 16);
+	const char *name = new_name("shm:");
+	struct hftchan *ch = create_channel(name, &attr);
+	struct hftchan_rx *rx = join(ch, HFTCHAN_JOIN_NEXT, 0), *none = NULL;
+	struct hftchan_tx *tx = attach(ch);
+
+	send_many(tx, 5);
+	hftchan_detach(tx);
+	assert_int_equal(hftchan_destroy(name, 0), 0);
+	assert_int_equal(access(channel_path(name), F_OK), -1);
+	assert_int_equal(hftchan_rx_set_wait(rx, mode, LONG), 0);
+	/* what is left is read, then the end, which lasts */
+	assert_reads(rx, 1, 5);
+	assert_int_equal(wait_by(how, rx), -ENODEV);
+	assert_non_null(strstr(hftchan_strerror_last(), name));
+	assert_int_equal(wait_by(how, rx), -ENODEV);
+	assert_int_equal(hftchan_join(ch, HFTCHAN_JOIN_OLDEST, 0, &none), -ENODEV);
+	assert_null(none);
+	tx = NULL;
+	assert_int_equal(hftchan_attach(ch, 0, &tx), -ENODEV);
+	assert_null(tx);
+	hftchan_leave(rx);
+	hftchan_close(ch);
+}
+
+static void test_destroy_under_receivers(void **state)
+{
+	int how, mode;
+
+	(void)state;
+	for (mode = HFTCHAN_WAIT_SPIN; mode <= HFTCHAN_WAIT_YIELD; mode++)
+		for (how = 0; how < NR_HOW; how++)
+			destroy_under_receivers(mode, how);
+}
+
+static void test_destroy_under_a_sender(void **state)
+{
+	struct hftchan_attr attr = attr_of(16, 16);
+	const char *name = new_name("shm:");
+	struct hftchan *ch = create_channel(name, &attr);
+	struct hftchan_rx *rx = join(ch, HFTCHAN_JOIN_NEXT, 0);
+	struct hftchan_tx *tx = attach(ch), *second = NULL;
+
+	(void)state;
+	assert_int_equal(hftchan_rx_set_wait(rx, HFTCHAN_WAIT_YIELD, LONG), 0);
+	send_many(tx, 2);
+	assert_int_equal(hftchan_heartbeat(tx), 0);
+	assert_int_equal(hftchan_destroy(name, 0), -EBUSY);
+	assert_non_null(strstr(hftchan_strerror_last(), name));
+	/* nothing happened */
+	assert_int_equal(access(channel_path(name), F_OK), 0);
+	assert_int_equal(info_of(ch).destroyed, 0);
+	assert_reads(rx, 1, 2);
+	send_next(tx);
+	assert_int_equal(hftchan_destroy(name, HFTCHAN_DESTROY_FORCE), 0);
+	assert_int_equal(access(channel_path(name), F_OK), -1);
+	assert_int_equal(hftchan_heartbeat(tx), -ENODEV);
+	assert_non_null(strstr(hftchan_strerror_last(), name));
+	/* what it still sends reaches those who are there */
+	send_next(tx);
+	assert_reads(rx, 3, 4);
+	assert_int_equal(wait_by(RECV, rx), -ENODEV);
+	hftchan_detach(tx);
+	assert_int_equal(hftchan_attach(ch, 0, &second), -ENODEV);
+	/* another one of the name: the old handle can't send into it */
+	hftchan_close(create_channel(name, &attr));
+	assert_int_equal(hftchan_attach(ch, 0, &second), -ENODEV);
+	assert_null(second);
+	hftchan_leave(rx);
+	hftchan_close(ch);
+}
+
+static void test_destroy_after_a_death(void **state)
+{
+	struct child *c = shared_memory(sizeof(*c));
+	struct hftchan_attr attr = attr_of(16, 16);
+	struct hftchan *ch;
+	pid_t pid;
+
+	(void)state;
+	strcpy(c->name, new_name("shm:"));
+	ch = create_channel(c->name, &attr);
+	pid = start_child(send_and_linger, c);
+	await_word(&c->step, 1);
+	assert_int_equal(hftchan_destroy(c->name, 0), -EBUSY);
+	kill_child(pid);
+	assert_int_equal(hftchan_destroy(c->name, 0), 0);
+	hftchan_close(ch);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_teardown(test_detach, clean_up),
+		cmocka_unit_test_teardown(test_history_of_a_gone_sender, clean_up),
+		cmocka_unit_test_teardown(test_kill, clean_up),
+		cmocka_unit_test_teardown(test_kill_and_short_waits, clean_up),
+		cmocka_unit_test_teardown(test_destroy_under_receivers, clean_up),
+		cmocka_unit_test_teardown(test_destroy_under_a_sender, clean_up),
+		cmocka_unit_test_teardown(test_destroy_after_a_death, clean_up),
+		cmocka_unit_test(nothing_left_behind),
+	};
+
+	return cmocka_run_group_tests_name("sender_gone", tests, NULL, NULL);
+}
