@@ -230,7 +230,8 @@ HFTCHAN_API void hftchan_close(struct hftchan *ch);
  * Receivers read what is left in the ring, then get -ENODEV. With FORCE a leftover that is no valid
  * channel is removed too.
  * Return: 0; -ENOENT, -EBUSY a sender is attached, -EPERM, -EACCES, -EINVAL, -EBADMSG not a valid
- * channel, -EPROTONOSUPPORT another version or layout, -EOPNOTSUPP unknown flag.
+ * channel, -EPROTONOSUPPORT another version or layout, -ENODEV somebody else is just destroying
+ * it, -EOPNOTSUPP unknown flag.
  */
 HFTCHAN_API int hftchan_destroy(const char *name, unsigned int flags);
 
@@ -248,7 +249,7 @@ HFTCHAN_API int hftchan_list(int (*fn)(const char *name, void *arg), void *arg);
 HFTCHAN_API const char *hftchan_name(const struct hftchan *ch);
 
 /**
- * hftchan_get_info() - fill @info; a consistent set as far as the sender is concerned
+ * hftchan_get_info() - fill @info; what it says of the sender is consistent while there is one
  * Return: 0; -EINVAL @info->size is not one that this library knows, -EAGAIN a sender is attaching
  * right now.
  */
@@ -317,8 +318,8 @@ struct hftchan_tx {
  * by one. hftchan_tx_seq() tells where the sender resumes: after a crash this may be one more than
  * the crashed process knew, because its last message may have been committed.
  * Return: 0; -EBUSY another sender holds the role, -EACCES or -EPERM may not send, -EBADMSG the
- * ring is corrupted (at which slot: hftchan_strerror_last()), -ENODEV destroyed, -ENOMEM,
- * -EOPNOTSUPP unknown flag.
+ * ring is corrupted (at which slot: hftchan_strerror_last()), -ENODEV destroyed, -ENOENT its lock
+ * file was removed by hand, -ENOMEM, -EOPNOTSUPP unknown flag.
  */
 HFTCHAN_API int hftchan_attach(struct hftchan *ch, unsigned int flags, struct hftchan_tx **txp);
 
@@ -442,6 +443,7 @@ enum hftchan_wait_mode {
  * struct hftchan_rx - a receiver
  * @ring: the ring, read-only
  * @cursor: where it is
+ * @peeked: seq of the message that was peeked at last, 0: none yet
  * @spins: polls between two looks at clock and control page
  *
  * Made by hftchan_join() or hftchan_clone(). Its fields are for the inline functions below.
@@ -449,6 +451,7 @@ enum hftchan_wait_mode {
 struct hftchan_rx {
 	struct hftchan_ring ring;
 	struct hftchan_cursor cursor;
+	uint64_t peeked;
 	uint32_t spins;
 };
 
@@ -522,7 +525,8 @@ HFTCHAN_INLINE uint64_t hftchan_rx_lost(const struct hftchan_rx *rx)
  * Return: 0; -ETIMEDOUT; -EPIPE the sender detached or died (noticed within some 10 ms) and all it
  * sent has been read: said once for an epoch (not at all when the next sender is there already),
  * the next call waits for the next sender; -ENODEV the channel was destroyed and all has been read.
- * A death can't be seen from another pid namespace, a detach can.
+ * A death can't be seen from another pid namespace, a detach can. A sender that calls execve() has
+ * given its role back without a word: it counts as alive until the next one attaches.
  */
 HFTCHAN_INLINE int hftchan_wait(struct hftchan_rx *rx)
 {
@@ -566,6 +570,27 @@ static inline uint32_t hftchan_rx_head(const struct hftchan_rx *rx, uint64_t seq
 	return head.len;
 }
 
+/* The message at the cursor, or what stands in its way; laps are dealt with. */
+static inline ssize_t hftchan_rx_look(struct hftchan_rx *rx, struct hftchan_msg *msg)
+{
+	for (;;) {
+		enum hftchan_poll state = hftchan_ring_poll(&rx->ring, rx->cursor.next);
+		int err;
+
+		if (state == HFTCHAN_EMPTY)
+			return -EAGAIN;
+		if (state == HFTCHAN_READY) {
+			if (hftchan_rx_head(rx, rx->cursor.next, msg) == msg->len)
+				return (ssize_t)msg->len;
+			/* overwritten or corrupted: the state tells, read after the length (C) */
+			HFTCHAN_FENCE_ACQUIRE();
+		}
+		err = hftchan_rx_lap(rx);
+		if (err < 0)
+			return err;
+	}
+}
+
 /**
  * hftchan_try_peek() - look at the next message in place, without waiting
  * @rx: receiver
@@ -578,22 +603,10 @@ static inline uint32_t hftchan_rx_head(const struct hftchan_rx *rx, uint64_t seq
  */
 HFTCHAN_INLINE ssize_t hftchan_try_peek(struct hftchan_rx *rx, struct hftchan_msg *msg)
 {
-	for (;;) {
-		enum hftchan_poll state = hftchan_ring_poll(&rx->ring, rx->cursor.next);
-		int err;
+	ssize_t len = hftchan_rx_look(rx, msg);
 
-		if (state == HFTCHAN_EMPTY)
-			return -EAGAIN;
-		if (state == HFTCHAN_READY) {
-			if (hftchan_rx_head(rx, rx->cursor.next, msg) == msg->len)
-				return (ssize_t)msg->len;
-			if (hftchan_ring_still(&rx->ring, rx->cursor.next))
-				return -EBADMSG;
-		}
-		err = hftchan_rx_lap(rx);
-		if (err < 0)
-			return err;
-	}
+	rx->peeked = len >= 0 ? rx->cursor.next : 0;
+	return len;
 }
 
 /**
@@ -601,19 +614,18 @@ HFTCHAN_INLINE ssize_t hftchan_try_peek(struct hftchan_rx *rx, struct hftchan_ms
  *
  * Return: 0 yes, and the cursor is one further; -ESTALE no, it was overwritten: discard what was
  * read; the receiver has gone on to a message that exists and the loss will be reported with it;
- * -EAGAIN there was nothing to peek at; -EBADMSG the ring is corrupted.
+ * -EAGAIN the message at the cursor was not peeked at; -EBADMSG the ring is corrupted.
  */
 HFTCHAN_INLINE int hftchan_advance(struct hftchan_rx *rx)
 {
 	int err;
 
+	if (rx->peeked != rx->cursor.next)
+		return -EAGAIN;
 	if (hftchan_ring_still(&rx->ring, rx->cursor.next)) {
 		hftchan_ring_deliver(&rx->cursor, 1);
 		return 0;
 	}
-	/* READY: it has come since, so it was not there to be peeked at */
-	if (hftchan_ring_poll(&rx->ring, rx->cursor.next) != HFTCHAN_LAPPED)
-		return -EAGAIN;
 	err = hftchan_rx_lap(rx);
 	return err < 0 ? err : -ESTALE;
 }
@@ -649,7 +661,7 @@ HFTCHAN_INLINE ssize_t hftchan_try_recv(struct hftchan_rx *rx, void *buf, size_t
 {
 	for (;;) {
 		struct hftchan_msg m;
-		ssize_t len = hftchan_try_peek(rx, &m);
+		ssize_t len = hftchan_rx_look(rx, &m);
 		int err;
 
 		if (len < 0)

@@ -31,7 +31,7 @@ AT(ended_epoch, 184);
 AT(waiters, 256);
 AT(nr_deaths, 384);
 AT(ring_path, 512);
-_Static_assert(sizeof(struct hftchan_control) == 768, "control page");
+_Static_assert(sizeof(struct hftchan_control) == HFTCHAN_HEADER_SIZE_1, "control page");
 _Static_assert(sizeof(struct hftchan_varlen) == 8, "message header");
 
 static const struct backend *const backends[] = { &hftchan_shm, &hftchan_local };
@@ -216,7 +216,7 @@ int hftchan_geometry_check(const char *full, const struct hftchan_control *c)
 		return hftchan_fail(EPROTONOSUPPORT, "%s: flags 0x%llx are not in this build", full,
 				    c->flags & ~(uint64_t)KNOWN_FLAGS);
 	region = (uint64_t)c->page_size;
-	if (c->version < c->compat_version || c->header_size < sizeof(*c) ||
+	if (c->version < c->compat_version || c->header_size < HFTCHAN_HEADER_SIZE_1 ||
 	    c->header_size > HFTCHAN_PAGE_BYTES ||
 	    !c->payload_size || c->payload_size > HFTCHAN_PAYLOAD_MAX ||
 	    c->payload_offset != sizeof(hftchan_word) ||

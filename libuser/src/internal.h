@@ -13,6 +13,8 @@
 
 #include <hftchan.h>
 
+_Static_assert(sizeof(size_t) == 8, "a ring may be larger than 32 bits can map");
+
 #define MIB		(UINT64_C(1) << 20)
 #define HUGE_PAGE	(2 * MIB)
 

@@ -45,6 +45,7 @@ static int map_ring(struct hftchan *ch, int node)
 	struct hftchan_control *g = &ch->geometry;
 	size_t bytes, spare;
 	char *p, *aligned;
+	int err;
 
 	if (g->ring_size >= HUGE_PAGE) {
 		bytes = hftchan_round_up(g->ring_size, HUGE_PAGE);
@@ -59,6 +60,9 @@ static int map_ring(struct hftchan *ch, int node)
 			munmap(p, bytes);
 	}
 
+	err = hftchan_room_check(ch->name, g->ring_size);
+	if (err)
+		return err;
 	g->page_size = (uint32_t)sysconf(_SC_PAGESIZE);
 	bytes = hftchan_round_up(g->ring_size, g->page_size);
 	spare = bytes >= HUGE_PAGE ? HUGE_PAGE : 0;
@@ -94,9 +98,6 @@ static int local_create(const char *full, const struct hftchan_attr *attr,
 
 	if (!chp)
 		return hftchan_fail(EINVAL, "local: has no name, so create must return its handle");
-	err = hftchan_room_check(full, geometry->ring_size);
-	if (err)
-		return err;
 	ch = hftchan_alloc(&hftchan_local, full, geometry);
 	if (!ch)
 		return hftchan_fail(ENOMEM, "%s: out of memory", full);

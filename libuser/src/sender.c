@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: MIT
 /*
  * The sender's cold path: attach, detach, fork, who sends, batches.
- * It takes no locks itself: the backends keep the role exclusive.
+ * It doesn't keep the role exclusive: the backends do.
  * The contract is in <hftchan.h>; of the fields it writes in <linux/hftchan.h>.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <pthread.h>
 #include <signal.h>
@@ -20,7 +21,8 @@
 
 /*
  * All senders of this process: a forked child closes its copies of their lock descriptors, or the
- * role would outlive the sender in it.
+ * role would outlive the sender in it. The mutex is held, and so fork kept out, from before a role
+ * is taken until its sender is listed, and from before it is dropped until it is off the list.
  */
 static pthread_mutex_t senders_mutex = PTHREAD_MUTEX_INITIALIZER;
 static struct tx *senders;
@@ -53,15 +55,21 @@ static void install_fork_handlers(void)
 	pthread_atfork(before_fork, after_fork_parent, after_fork_child);
 }
 
-static void remember(struct tx *t)
+static int take_role(struct tx *t)
 {
+	int err;
+
 	pthread_mutex_lock(&senders_mutex);
-	t->next = senders;
-	senders = t;
+	err = t->ch->backend->take_role(t);
+	if (!err) {
+		t->next = senders;
+		senders = t;
+	}
 	pthread_mutex_unlock(&senders_mutex);
+	return err;
 }
 
-static void forget(const struct tx *t)
+static void drop_role(struct tx *t)
 {
 	struct tx **p;
 
@@ -71,6 +79,7 @@ static void forget(const struct tx *t)
 			*p = t->next;
 			break;
 		}
+	t->ch->backend->drop_role(t);
 	pthread_mutex_unlock(&senders_mutex);
 }
 
@@ -90,15 +99,18 @@ static uint64_t own_pidns(void)
 static bool read_stat(int32_t pid, char *state, uint64_t *start, long *threads)
 {
 	char path[32], buf[1024], *p;
-	size_t n;
-	FILE *f;
+	ssize_t n;
+	int fd;
 
+	/* not stdio: a waiting receiver comes here, and allocates nothing */
 	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
-	f = fopen(path, "re");
-	if (!f)
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
 		return false;
-	n = fread(buf, 1, sizeof(buf) - 1, f);
-	fclose(f);
+	n = read(fd, buf, sizeof(buf) - 1);
+	close(fd);
+	if (n <= 0)
+		return false;
 	buf[n] = 0;
 	p = strrchr(buf, ')');
 	return p && sscanf(p + 1,
@@ -153,7 +165,7 @@ bool hftchan_sender_dead(const struct sender_snapshot *s)
 	if (!read_stat(s->pid, &state, &start, &threads))
 		return false;
 	/* a main thread that has left is a zombie, too, while the other threads go on */
-	return start != s->start || state == 'X' || (state == 'Z' && threads <= 1);
+	return (s->start && start != s->start) || state == 'X' || (state == 'Z' && threads <= 1);
 }
 
 /* The end as its owner wrote it down, without looking up who lives. */
@@ -184,7 +196,7 @@ int hftchan_attach(struct hftchan *ch, unsigned int flags, struct hftchan_tx **t
 	t->ch = ch;
 	t->lock_fd = -1;
 	t->pid = getpid();
-	err = ch->backend->take_role(t);
+	err = take_role(t);
 	if (err)
 		goto err_free;
 	c = t->view.control;
@@ -224,12 +236,11 @@ int hftchan_attach(struct hftchan *ch, unsigned int flags, struct hftchan_tx **t
 	HFTCHAN_STORE(&c->sender_state, HFTCHAN_SENDER_ATTACHED);
 
 	hftchan_get(ch);
-	remember(t);
 	*txp = &t->pub;
 	return 0;
 
 err_role:
-	ch->backend->drop_role(t);
+	drop_role(t);
 err_free:
 	free(t);
 	return err;
@@ -244,11 +255,10 @@ void hftchan_detach(struct hftchan_tx *tx)
 	if (t->pid == getpid()) {
 		struct hftchan_control *c = t->view.control;
 
-		forget(t);
 		HFTCHAN_FENCE_RELEASE();	/* commits before; pairs with hftchan_snapshot() */
 		HFTCHAN_STORE(&c->ended_epoch, HFTCHAN_LOAD(&c->epoch));
 		HFTCHAN_STORE(&c->sender_state, HFTCHAN_SENDER_NONE);
-		t->ch->backend->drop_role(t);
+		drop_role(t);
 	}
 	hftchan_close(t->ch);
 	free(t);

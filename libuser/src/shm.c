@@ -27,8 +27,9 @@
  *                             A file of its own, as nobody who only reads must be able to hold it
  * MOUNT/hftchan-NAME-TIME     the ring, where a hugetlbfs with enough free pages is mounted
  *
- * A file gets its name by linkat() when it is complete, so no half-made channel is ever seen and a
- * creator that is killed leaves none behind.
+ * A file gets its name by linkat() when it is complete, the control file last. So no half-made
+ * channel is ever seen; a creator killed in its last step leaves at most its lock, which the next
+ * one takes over, and a ring on hugetlbfs.
  */
 #define SHM_DIR		"/dev/shm"
 #define SENDER_OFFSET	(64ULL << 10)
@@ -61,7 +62,8 @@ static bool same_file(const struct stat *a, const struct stat *b)
 
 /*
  * Open a regular file of ours or fail: no link is followed, no FIFO waited for.
- * @owner: whose it must be, besides root's; (uid_t)-1: anybody's
+ * @owner: whose it must be, besides root's, with nobody else allowed to write; (uid_t)-1: for
+ *	removal only: anybody's
  */
 static int open_regular(const char *full, const char *path, int flags, uid_t owner, struct stat *st)
 {
@@ -93,7 +95,7 @@ static int open_regular(const char *full, const char *path, int flags, uid_t own
 		err = hftchan_fail(EPERM,
 				   "%s: %s belongs to uid %d, expected uid %d or root; if that owner is right, name it",
 				   full, path, st->st_uid, owner);
-	else if (st->st_mode & 0022)
+	else if (owner != (uid_t)-1 && (st->st_mode & 0022))
 		err = hftchan_fail(EPERM,
 				   "%s: %s has mode %04o: others can write to it; its owner must chmod it",
 				   full, path, st->st_mode & 07777);
@@ -290,6 +292,17 @@ static int lock_fd(int fd)
 	return errno == EACCES ? -EAGAIN : -errno;
 }
 
+/* Unlocks first: a child forked just now may have the descriptor, too, and keep the lock alive. */
+static void unlock_close(int fd)
+{
+	struct flock fl = { .l_type = F_UNLCK, .l_whence = SEEK_SET };
+
+	if (fd < 0)
+		return;
+	fcntl(fd, F_OFD_SETLK, &fl);
+	close(fd);
+}
+
 /*
  * Open and lock the lock file of a channel. Who gets the lock on a file that has lost its name
  * meanwhile (destroyed, made again) has got nothing.
@@ -336,15 +349,13 @@ static int shm_take_role(struct tx *tx)
 	struct stat st;
 
 	lock = take_lock(full, &p, ch->st.st_uid);
-	if (lock == -EBUSY)
-		return busy(ch);
-	/* last, as it says more than what the lock said */
+	/* first, as the lock may be that of another channel of this name by now */
 	if (lstat(p.control, &st) || !same_file(&st, &ch->st)) {
 		err = hftchan_fail(ENODEV, "%s: was destroyed; open it again", full);
 		goto err_lock;
 	}
 	if (lock < 0)
-		return lock;
+		return lock == -EBUSY ? busy(ch) : lock;
 	fd = reopen(ch->fd, O_RDWR);
 	if (fd < 0) {
 		err = hftchan_fail(errno, "%s: may not write to %s: %m", full, p.control);
@@ -374,15 +385,14 @@ static int shm_take_role(struct tx *tx)
 err_fd:
 	close(fd);
 err_lock:
-	if (lock >= 0)
-		close(lock);
+	unlock_close(lock);
 	return err;
 }
 
 static void shm_drop_role(struct tx *tx)
 {
 	hftchan_unmap_view(&tx->view);
-	close(tx->lock_fd);
+	unlock_close(tx->lock_fd);
 	tx->lock_fd = -1;
 }
 
@@ -421,9 +431,10 @@ static int open_unnamed(const char *full, const char *dir)
 
 /*
  * The lock file, locked: nobody can attach, or make the same channel, before it is complete.
- * One that a killed creator left is used again.
+ * One that a killed creator left is used again; *made is false then.
  */
-static int make_lock(const char *full, const struct paths *p, const struct hftchan_attr *a)
+static int make_lock(const char *full, const struct paths *p, const struct hftchan_attr *a,
+		     bool *made)
 {
 	uid_t owner = a->owner == (uid_t)-1 ? geteuid() : a->owner;
 	int fresh, found, err;
@@ -438,6 +449,7 @@ static int make_lock(const char *full, const struct paths *p, const struct hftch
 		goto err_close;
 	do {
 		err = link_fd(fresh, p->lock);
+		*made = !err;
 		if (!err)
 			return fresh;
 		if (err != -EEXIST) {
@@ -457,14 +469,15 @@ static int make_lock(const char *full, const struct paths *p, const struct hftch
 	if (!err)
 		return fresh;
 err_close:
-	close(fresh);
+	unlock_close(fresh);
 	return err;
 }
 
 /* Allocate all of the ring now, on its node, in a mapping of its own. */
 static int fill_ring(const char *full, const struct hftchan_control *g, int fd, int node, bool huge)
 {
-	uint64_t bytes = ring_bytes(g);
+	const uint64_t chunk = 64 * MIB;	/* a signal undoes the call it interrupts */
+	uint64_t bytes = ring_bytes(g), done = 0;
 	int err;
 	void *p;
 
@@ -478,9 +491,13 @@ static int fill_ring(const char *full, const struct hftchan_control *g, int fd, 
 	munmap(p, bytes);
 	if (err || huge)
 		return err;
-	do {
-		err = posix_fallocate(fd, (off_t)g->ring_offset, (off_t)bytes);
-	} while (err == EINTR);
+	while (done < bytes && (!err || err == EINTR)) {
+		uint64_t n = bytes - done < chunk ? bytes - done : chunk;
+
+		err = posix_fallocate(fd, (off_t)(g->ring_offset + done), (off_t)n);
+		if (!err)
+			done += n;
+	}
 	if (err == ENOMEM && node >= 0)
 		return hftchan_fail(err, "%s: node %d has not %" PRIu64 " MiB free", full, node,
 				    bytes / MIB);
@@ -560,8 +577,11 @@ static int shm_room_check(const char *full, uint64_t bytes)
 
 static int write_page(int fd, const void *page, size_t bytes, off_t at)
 {
-	int err = posix_fallocate(fd, at, HFTCHAN_PAGE_BYTES);
+	int err;
 
+	do {
+		err = posix_fallocate(fd, at, HFTCHAN_PAGE_BYTES);
+	} while (err == EINTR);
 	if (!err && bytes && pwrite(fd, page, bytes, at) != (ssize_t)bytes)
 		err = EIO;
 	return -err;
@@ -623,6 +643,7 @@ static int shm_create(const char *full, const struct hftchan_attr *attr,
 	struct hftchan *ch = NULL;
 	int lock, fd, ro, err;
 	struct stat st;
+	bool made;
 
 	if ((attr->mode & ~(mode_t)0644) || (attr->mode & 0600) != 0600)
 		return hftchan_fail(EINVAL,
@@ -634,12 +655,17 @@ static int shm_create(const char *full, const struct hftchan_attr *attr,
 	g.ring_offset = RING_OFFSET;
 	g.ring_tx_offset = RING_OFFSET;
 
-	lock = make_lock(full, &p, attr);
+	lock = make_lock(full, &p, attr, &made);
 	if (lock < 0)
 		return lock;
-	/* again: somebody may have made it, and let go of the lock, before we got that */
+	/*
+	 * Again: somebody may have made it, and let go of the lock, before we got that. When the
+	 * lock is ours, the channel had none: it is being destroyed.
+	 */
 	if (!lstat(p.control, &st)) {
-		close(lock);
+		if (made)
+			unlink(p.lock);
+		unlock_close(lock);
 		return exists(full, &st);
 	}
 	try_huge_ring(full, &g, attr);
@@ -659,10 +685,13 @@ static int shm_create(const char *full, const struct hftchan_attr *attr,
 	/* a handle first: once the name is there, nothing can fail any more */
 	if (chp) {
 		ro = reopen(fd, O_RDONLY);
-		if (ro < 0)
+		if (ro < 0 || fstat(ro, &st)) {
 			err = hftchan_fail(errno, "%s: can't open what was made: %m", full);
-		else if (!fstat(ro, &st))
+			if (ro >= 0)
+				close(ro);
+		} else {
 			err = open_fd(full, ro, &st, &ch);
+		}
 	}
 	if (!err) {
 		err = link_fd(fd, p.control);
@@ -676,7 +705,7 @@ static int shm_create(const char *full, const struct hftchan_attr *attr,
 	close(fd);
 	if (err)
 		goto err_huge;
-	close(lock);
+	unlock_close(lock);
 	if (chp)
 		*chp = ch;
 	return 0;
@@ -685,36 +714,55 @@ err_huge:
 	unlink_huge(full, &g, attr->owner == (uid_t)-1 ? geteuid() : attr->owner);
 err_lock:
 	unlink(p.lock);
-	close(lock);
+	unlock_close(lock);
 	return err;
 }
 
 /* ---------------------------------------------------------------- destroy, list */
 
-/*
- * Remove what stands under the channel's names though it is no channel; @why it is none. A lock
- * file alone is what a killed creator leaves, but also what one at work has made so far.
- */
-static int remove_leftover(const char *full, const struct paths *p, int why)
+/* Anybody's, as it may be removed: the directory's permissions decide that. */
+static int open_anybodys(const char *full, const struct paths *p, struct hftchan **chp)
 {
-	const char *path = p->control;
-	int lock;
+	struct stat st;
+	int fd = open_regular(full, p->control, O_RDONLY, (uid_t)-1, &st);
 
-	if (why == -ENOENT) {
-		if (access(p->lock, F_OK))
-			return why;
-		lock = take_lock(full, p, (uid_t)-1);
-		if (lock < 0)
-			return lock == -EBUSY ? hftchan_fail(EBUSY,
-							     "%s: is being made", full) : lock;
-		close(lock);
+	return fd < 0 ? fd : open_fd(full, fd, &st, chp);
+}
+
+/*
+ * Remove what stands under the channel's names though it is no channel. A lock file alone is what a
+ * killed creator leaves, but also what one at work has made so far: then it is locked.
+ */
+static int remove_leftover(const char *full, const struct paths *p)
+{
+	int lock = take_lock(full, p, (uid_t)-1);
+	struct hftchan *ch;
+	int err;
+
+	/* a lock file that is none can't be in use */
+	if (lock < 0 && lock != -EBUSY && lock != -ENOENT && lock != -EPERM)
+		return lock;
+	/* under the lock nobody makes a channel: look again */
+	err = open_anybodys(full, p, &ch);
+	if (!err) {
+		hftchan_close(ch);
+		err = hftchan_fail(EBUSY, "%s: has just been made again", full);
+	} else if (err == -ENOENT && lock == -EBUSY) {
+		err = hftchan_fail(EBUSY, "%s: is being made", full);
+	} else if (err != -ENOENT || lock != -ENOENT) {
+		const char *path = p->lock;
+
+		err = 0;
+		if (!unlink(path) || errno == ENOENT) {
+			path = p->control;
+			if (!unlink(path) || errno == ENOENT)
+				path = NULL;
+		}
+		if (path)
+			err = hftchan_fail(errno, "%s: can't remove %s: %m", full, path);
 	}
-	if (!unlink(path) || errno == ENOENT) {
-		path = p->lock;
-		if (!unlink(path) || errno == ENOENT)
-			return 0;
-	}
-	return hftchan_fail(errno, "%s: can't remove %s: %m", full, path);
+	unlock_close(lock);
+	return err;
 }
 
 static int shm_destroy(const char *full, bool force)
@@ -725,12 +773,13 @@ static int shm_destroy(const char *full, bool force)
 	struct stat st;
 	int lock, err, fd;
 
-	/* anybody's: the directory's permissions decide who may remove */
-	fd = open_regular(full, p.control, O_RDONLY, (uid_t)-1, &st);
-	err = fd < 0 ? fd : open_fd(full, fd, &st, &ch);
-	if (err) {
-		return force ? remove_leftover(full, &p, err) : err;
-	}
+	err = open_anybodys(full, &p, &ch);
+	/* only for what shows that it is no channel; not for want of memory, say */
+	if (force && (err == -ENOENT || err == -EPERM || err == -EBADMSG ||
+		      err == -EPROTONOSUPPORT))
+		return remove_leftover(full, &p);
+	if (err)
+		return err;
 	lock = take_lock(full, &p, (uid_t)-1);
 	if (lock == -EBUSY && !force) {
 		err = busy(ch);
@@ -760,19 +809,18 @@ static int shm_destroy(const char *full, bool force)
 		err = hftchan_fail(errno, "%s: can't map its control page: %m", full);
 		goto out_lock;
 	}
-	if (unlink(p.control)) {
+	/* the lock first: while the control file is there, nobody makes the channel again */
+	if ((unlink(p.lock) && errno != ENOENT) || unlink(p.control)) {
 		err = hftchan_fail(errno, "%s: can't remove %s: %m", full, p.control);
 	} else {
 		/* release: all that was committed comes before; pairs with hftchan_rx_idle() */
 		__atomic_store_n(&control->destroyed, 1, __ATOMIC_RELEASE);
 		unlink_huge(full, &ch->geometry, ch->st.st_uid);
-		unlink(p.lock);
 		err = 0;
 	}
 	munmap(control, HFTCHAN_PAGE_BYTES);
 out_lock:
-	if (lock >= 0)
-		close(lock);
+	unlock_close(lock);
 out_close:
 	hftchan_close(ch);
 	return err;

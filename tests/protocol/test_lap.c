@@ -195,6 +195,10 @@ static void test_corrupted(void **state)
 			assert_int_equal(hftchan_recv(s.rx, buf, 16, &msg), -EBADMSG);
 			assert_int_equal(hftchan_try_peek(s.rx, &msg), -EBADMSG);
 			assert_int_equal(hftchan_peek(s.rx, &msg), -EBADMSG);
+			assert_int_equal(hftchan_advance(s.rx), -EAGAIN);
+			corrupt(s.tx, 1, 1);
+			assert_int_equal(hftchan_try_peek(s.rx, &msg), 16);
+			corrupt(s.tx, 1, bad[i]);
 			assert_int_equal(hftchan_advance(s.rx), -EBADMSG);
 			assert_int_equal(hftchan_try_recv_batch(s.rx, buf, 16, &msg, 1), -EBADMSG);
 			assert_int_equal(hftchan_recv_batch(s.rx, buf, 16, &msg, 1), -EBADMSG);

@@ -5,6 +5,7 @@
  * It is no test of what the next sender finds in the ring (test_resume.c).
  * The contract is hftchan_attach(), hftchan_open() and "Fork" in <hftchan.h>.
  */
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -353,6 +354,88 @@ static void test_forked_child_of_local(void **state)
 /* ---------------------------------------------------------------- owners and permissions */
 
 /* Become another user in a child. False: this process may not. */
+static void *fork_often(void *arg)
+{
+	bool *stop = arg;
+	pid_t children[40];
+	size_t n = 0;
+
+	while (!__atomic_load_n(stop, __ATOMIC_RELAXED) && n < ARRAY_SIZE(children)) {
+		children[n] = fork();
+		if (!children[n]) {
+			pause();
+			_exit(0);
+		}
+		n++;
+		usleep(300);
+	}
+	while (n)
+		kill_child(children[--n]);
+	return NULL;
+}
+
+/* however a fork falls between taking and dropping the role, no child keeps it */
+static void test_fork_beside_attach(void **state)
+{
+	struct hftchan_attr attr = attr_of(56, 16);
+	struct hftchan *ch = create_channel(new_name("shm:"), &attr);
+	bool stop = false, done = false;
+	pthread_t forker;
+	int i;
+
+	(void)state;
+	assert_int_equal(pthread_create(&forker, NULL, fork_often, &stop), 0);
+	for (i = 0; i < 3000 && !done; i++) {
+		struct hftchan_tx *tx;
+
+		if (hftchan_attach(ch, 0, &tx)) {
+			done = true;
+			break;
+		}
+		hftchan_detach(tx);
+	}
+	__atomic_store_n(&stop, true, __ATOMIC_RELAXED);
+	assert_int_equal(pthread_join(forker, NULL), 0);
+	if (done)
+		fail_msg("attach %d: %s", i, hftchan_strerror_last());
+	hftchan_close(ch);
+}
+
+/* destroyed and made again: the old handle is of no use, whatever the new channel does */
+static void test_stale_handle(void **state)
+{
+	const char *name = new_name("shm:");
+	struct hftchan_attr attr = attr_of(56, 16);
+	struct hftchan *stale = create_channel(name, &attr), *ch;
+	struct hftchan_tx *tx, *other = NULL;
+
+	(void)state;
+	assert_int_equal(hftchan_destroy(name, 0), 0);
+	ch = create_channel(name, &attr);
+	assert_int_equal(hftchan_attach(stale, 0, &other), -ENODEV);
+	tx = attach(ch);
+	assert_int_equal(hftchan_attach(stale, 0, &other), -ENODEV);
+	hftchan_detach(tx);
+	hftchan_close(stale);
+	hftchan_close(ch);
+}
+
+/* force is no licence to leave receivers in the dark */
+static void test_force_tells_receivers(void **state)
+{
+	const char *name = new_name("shm:");
+	struct hftchan_attr attr = attr_of(56, 16);
+	struct hftchan *ch = create_channel(name, &attr);
+	struct hftchan_rx *rx = join(ch, HFTCHAN_JOIN_NEXT, 0);
+
+	(void)state;
+	assert_int_equal(chmod(channel_path(name), 0664), 0);
+	assert_int_equal(hftchan_destroy(name, HFTCHAN_DESTROY_FORCE), 0);
+	assert_int_equal(hftchan_wait(rx), -ENODEV);
+	hftchan_leave(rx);
+	hftchan_close(ch);
+}
+
 static bool become(uid_t uid)
 {
 	return !setresgid(uid, uid, uid) && !setresuid(uid, uid, uid);
@@ -558,6 +641,9 @@ int main(void)
 		cmocka_unit_test_teardown(test_child_does_not_hold_the_role, clean_up),
 		cmocka_unit_test_teardown(test_forked_child, clean_up),
 		cmocka_unit_test(test_forked_child_of_local),
+		cmocka_unit_test_teardown(test_fork_beside_attach, clean_up),
+		cmocka_unit_test_teardown(test_stale_handle, clean_up),
+		cmocka_unit_test_teardown(test_force_tells_receivers, clean_up),
 		cmocka_unit_test_teardown(test_owners, clean_up),
 		cmocka_unit_test_teardown(test_owner_given_at_create_may_send, clean_up),
 		cmocka_unit_test_teardown(test_writable_for_others, clean_up),

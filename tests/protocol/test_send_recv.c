@@ -205,7 +205,7 @@ static void test_peek_and_advance(void **state)
 		struct hftchan *ch = create_channel(new_name(backends[b]), &attr);
 		struct hftchan_tx *tx = attach(ch);
 		struct hftchan_rx *rx = join(ch, HFTCHAN_JOIN_NEXT, 0);
-		struct hftchan_msg msg;
+		struct hftchan_msg msg = { 0 };
 		uint64_t s;
 
 		assert_int_equal(hftchan_try_peek(rx, &msg), -EAGAIN);
@@ -243,6 +243,39 @@ static void test_peek_and_advance(void **state)
 		assert_int_equal(msg.lost, 0);
 		hftchan_detach(tx);
 		hftchan_leave(rx);
+		hftchan_close(ch);
+	}
+}
+
+/* a message that nobody looked at is not skipped */
+static void test_advance_without_peek(void **state)
+{
+	unsigned int b;
+
+	(void)state;
+	for (b = 0; b < ARRAY_SIZE(backends); b++) {
+		struct hftchan_attr attr = attr_of(16, 8);
+		struct hftchan *ch = create_channel(new_name(backends[b]), &attr);
+		struct hftchan_tx *tx = attach(ch);
+		struct hftchan_rx *rx = join(ch, HFTCHAN_JOIN_NEXT, 0), *clone = NULL;
+		struct hftchan_msg msg = { 0 };
+		unsigned char buf[16];
+
+		assert_int_equal(hftchan_try_peek(rx, &msg), -EAGAIN);
+		send_many(tx, 3);
+		assert_int_equal(hftchan_advance(rx), -EAGAIN);
+		assert_int_equal(hftchan_try_recv(rx, buf, 16, &msg), 16);
+		assert_int_equal(msg.seq, 1);
+		/* the copy of a peeked message ends the peek; a clone has peeked at nothing */
+		assert_int_equal(hftchan_try_peek(rx, &msg), 16);
+		assert_int_equal(hftchan_clone(rx, &clone), 0);
+		assert_int_equal(hftchan_advance(clone), -EAGAIN);
+		assert_int_equal(hftchan_try_recv(rx, buf, 16, &msg), 16);
+		assert_int_equal(hftchan_advance(rx), -EAGAIN);
+		assert_int_equal(hftchan_rx_seq(rx), 3);
+		hftchan_leave(clone);
+		hftchan_leave(rx);
+		hftchan_detach(tx);
 		hftchan_close(ch);
 	}
 }
@@ -471,6 +504,7 @@ int main(void)
 		cmocka_unit_test(test_wrong_lengths),
 		cmocka_unit_test_teardown(test_reserve_is_repeatable_and_free, clean_up),
 		cmocka_unit_test_teardown(test_peek_and_advance, clean_up),
+		cmocka_unit_test_teardown(test_advance_without_peek, clean_up),
 		cmocka_unit_test_teardown(test_clone, clean_up),
 		cmocka_unit_test_teardown(test_huge_seqs, clean_up),
 		cmocka_unit_test_teardown(test_threads, clean_up),

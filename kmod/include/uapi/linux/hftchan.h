@@ -41,6 +41,8 @@
 
 /* bytes of the control page and of the sender page that exist in every version */
 #define HFTCHAN_PAGE_BYTES	4096
+/* header_size of ABI version 1; the rest of the page is 0 */
+#define HFTCHAN_HEADER_SIZE_1	768
 
 /* a name: [A-Za-z0-9][A-Za-z0-9._-]{0,46}, and never ending in ".lock" */
 #define HFTCHAN_NAME_MAX	47
@@ -86,7 +88,8 @@ struct hftchan_varlen {
 
 /**
  * enum hftchan_sender_state - what became of the sender role
- * @HFTCHAN_SENDER_NONE: free: no sender yet, or the last one detached in order
+ * @HFTCHAN_SENDER_NONE: no sender yet, or the last one detached in order, or one is attaching just
+ *	now: @ended_epoch of the control page tells whether the role is free
  * @HFTCHAN_SENDER_ATTACHED: held. In the shm backend the holder may have died since: compare
  *	sender_pid and sender_start with the living process
  * @HFTCHAN_SENDER_REVOKED: taken away by REVOKE
@@ -171,7 +174,8 @@ struct hftchan_control {
 	__aligned_u64 attached_ns;
 	/** @sender_flags: what the sender opted in to at attach; none yet, 0 */
 	__u32 sender_flags;
-	/** @destroyed: non-zero once the channel's name is gone; never goes back */
+	/** @destroyed: non-zero once the channel's name is gone; never goes back. Written, release,
+	 *  by whoever destroys it */
 	__u32 destroyed;
 	/** @ended_epoch: the newest epoch whose sender is known to have ended; equal to @epoch when
 	 *  nobody sends. Says it better than @sender_state, which is NONE for a moment of each
@@ -180,7 +184,7 @@ struct hftchan_control {
 	/** @__reserved_sender: 0 */
 	__aligned_u64 __reserved_sender[8];
 
-	/* -- at 256, a 128-byte block of its own: a sender that opted in reads it at each commit -- */
+	/* -- at 256, a 128-byte block of its own: a sender that opted in reads it per commit -- */
 	/** @waiters: non-zero when a receiver sleeps; owner writes, relaxed; 0 in shm and local */
 	__u32 waiters;
 	/** @__reserved_waiters: 0 */
