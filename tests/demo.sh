@@ -124,17 +124,24 @@ unset 'pids[receivers]'
 finish_receivers
 "$hftchan" destroy "$channel" >/dev/null
 
-echo "2. Captures, flat out"
-for file in "${captures[@]}" "$work/feed.pcap"; do
-	echo "  ${file##*/}"
-	"$hftchan" create "$channel" --payload 1472 --slots 32768 --varlen >/dev/null
-	start_receivers "$file" --allow-lost
-	"$hftchan" pub "$channel" --pcap "$file" --pace flat 2>"$work/pub.err" ||
+# flat_out FILE SLOTS
+flat_out()
+{
+	echo "  ${1##*/} into $2 slots"
+	"$hftchan" create "$channel" --payload 1472 --slots "$2" --varlen >/dev/null
+	start_receivers "$1" --allow-lost
+	"$hftchan" pub "$channel" --pcap "$1" --pace flat 2>"$work/pub.err" ||
 		{ echo "    the sender FAILED:"; failed=1; }
 	sed 's/^/    /' "$work/pub.err"
 	finish_receivers
 	"$hftchan" destroy "$channel" >/dev/null
+}
+
+echo "2. Captures, flat out, and at last into a ring that is too small"
+for file in "${captures[@]}" "$work/feed.pcap"; do
+	flat_out "$file" 32768
 done
+flat_out "$work/feed.pcap" 1024
 
 echo "3. Latency: round trip of two threads, and against two bare cache lines (the floor)"
 "$hftchan" bench ping --seconds 3
