@@ -105,6 +105,18 @@ static int open_regular(const char *full, const char *path, int flags, uid_t own
 	return err;
 }
 
+/* No ring where the control page says: that is the channel's fault, other errors are not. */
+static int no_ring(const char *full, const char *path)
+{
+	int err = errno;
+
+	if (err == ENOENT || err == ENOTDIR || err == ELOOP)
+		return hftchan_fail(EBADMSG,
+				    "%s: its ring %s is not there; destroy it and make it again",
+				    full, path);
+	return hftchan_fail(err, "%s: can't open its ring %s: %s", full, path, strerror(err));
+}
+
 /*
  * The ring's file on hugetlbfs. The path comes from a control page that somebody else may have
  * written: only a file directly on a hugetlbfs and of the channel's owner is touched.
@@ -121,15 +133,15 @@ static int open_huge_dir(const char *full, const struct hftchan_control *g, cons
 	    strncmp(slash + 1, FILE_PREFIX, strlen(FILE_PREFIX)) != 0)
 		return hftchan_fail(EBADMSG, "%s: corrupted: the ring's file can't be \"%s\"", full,
 				    g->ring_path);
+	*base = slash + 1;
 	snprintf(dir, sizeof(dir), "%.*s", (int)(slash - g->ring_path), g->ring_path);
 	fd = open(dir, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (fd < 0)
-		return hftchan_fail(errno, "%s: can't open %s, where its ring is: %m", full, dir);
+		return no_ring(full, g->ring_path);
 	if (fstatfs(fd, &fs) || fs.f_type != HUGETLBFS_MAGIC) {
 		close(fd);
 		return hftchan_fail(EBADMSG, "%s: corrupted: %s is no hugetlbfs", full, dir);
 	}
-	*base = slash + 1;
 	return fd;
 }
 
@@ -143,9 +155,11 @@ static int open_huge_ring(const char *full, const struct hftchan_control *g, uid
 	if (dir < 0)
 		return dir;
 	fd = openat(dir, base, flags | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0)
+		fd = no_ring(full, g->ring_path);
 	close(dir);
 	if (fd < 0)
-		return hftchan_fail(errno, "%s: can't open its ring %s: %m", full, g->ring_path);
+		return fd;
 	if (!fstat(fd, &st) && S_ISREG(st.st_mode) && st.st_uid == owner &&
 	    (uint64_t)st.st_size >= g->ring_size)
 		return fd;

@@ -129,6 +129,14 @@ through_a_link()
 	points_to "$work/link/hftchan-victim"
 }
 
+gone()
+{
+	"$hftchan" create evil --payload 56 --slots 65536 || return
+	rm "$work"/huge/hftchan-evil-*
+	"$hftchan" show evil && return 1
+	"$hftchan" destroy evil --force && [ -z "$(ls -A /dev/shm)" ]
+}
+
 not_the_owners()
 {
 	chown 65534 "$work/huge/hftchan-victim" &&
@@ -144,4 +152,5 @@ tap "more than the pool has goes to /dev/shm" too_large
 tap "a ring path that is no hugetlbfs is refused, and not removed" elsewhere
 tap "nor through a link" through_a_link
 tap "nor a file on hugetlbfs that isn't the owner's" not_the_owners
+tap "a ring that was removed is told, and the rest can be destroyed" gone
 tap_end
