@@ -19,9 +19,9 @@ int(hftchan_fail)(int err, const char *fmt, ...)
 	va_start(args, fmt);
 	vsnprintf(last, sizeof(last), fmt, args);
 	va_end(args);
-	/* names come from anywhere: none may move the cursor of an administrator's terminal */
+	/* paths come from anywhere: none may move the cursor of an administrator's terminal */
 	for (p = last; *p; p++)
-		if ((unsigned char)*p < ' ' || *p == 127)
+		if (*p < ' ' || *p > '~')
 			*p = '?';
 	return -err;
 }

@@ -16,6 +16,7 @@
 #include <sys/mman.h>
 #include <sys/statfs.h>
 #include <sys/vfs.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "internal.h"
@@ -23,13 +24,13 @@
 /*
  * /dev/shm/hftchan-NAME       control page at 0, sender page at 64 KiB, ring at 2 MiB (a hole
  *                             between them costs nothing; every page size can map these offsets)
- * /dev/shm/hftchan-NAME.lock  0600; an open-file-description lock on it is the sender role.
- *                             A file of its own, as nobody who only reads must be able to hold it
+ * /dev/shm/hftchan-NAME.lock  0600; carries two open-file-description locks, see enum lock_byte.
+ *                             A file of its own, as nobody who only reads must be able to hold them
  * MOUNT/hftchan-NAME-TIME     the ring, where a hugetlbfs with enough free pages is mounted
  *
- * A file gets its name by linkat() when it is complete, the control file last. So no half-made
- * channel is ever seen; a creator killed in its last step leaves at most its lock, which the next
- * one takes over, and a ring on hugetlbfs.
+ * A file gets its name by linkat() when it is complete, the control file last, and loses it in the
+ * other order. So no half-made channel is ever seen; a creator or destroyer killed in between
+ * leaves at most the lock file, which the next creator replaces, and a ring on hugetlbfs.
  */
 #define SHM_DIR		"/dev/shm"
 #define SENDER_OFFSET	(64ULL << 10)
@@ -60,6 +61,11 @@ static bool same_file(const struct stat *a, const struct stat *b)
 
 /* ---------------------------------------------------------------- opening with suspicion */
 
+static int not_regular(const char *full, const char *path)
+{
+	return hftchan_fail(EPERM, "%s: %s is not a regular file; remove it", full, path);
+}
+
 /*
  * Open a regular file of ours or fail: no link is followed, no FIFO waited for.
  * @owner: whose it must be, besides root's, with nobody else allowed to write; (uid_t)-1: for
@@ -80,6 +86,8 @@ static int open_regular(const char *full, const char *path, int flags, uid_t own
 			return hftchan_fail(EPERM,
 					    "%s: %s is a symbolic link, not a channel; remove it",
 					    full, path);
+		if (err == ENXIO || err == EISDIR)	/* a socket; a directory, to be written */
+			return not_regular(full, path);
 		if (err == EACCES && !lstat(path, st))
 			return hftchan_fail(err,
 					    "%s: uid %d may not %s %s (uid %d, mode %04o)", full,
@@ -90,7 +98,7 @@ static int open_regular(const char *full, const char *path, int flags, uid_t own
 	if (fstat(fd, st))
 		err = hftchan_fail(errno, "%s: can't stat %s: %m", full, path);
 	else if (!S_ISREG(st->st_mode))
-		err = hftchan_fail(EPERM, "%s: %s is not a regular file; remove it", full, path);
+		err = not_regular(full, path);
 	else if (owner != (uid_t)-1 && st->st_uid != owner && st->st_uid != 0)
 		err = hftchan_fail(EPERM,
 				   "%s: %s belongs to uid %d, expected uid %d or root; if that owner is right, name it",
@@ -154,18 +162,18 @@ static int open_huge_ring(const char *full, const struct hftchan_control *g, uid
 	dir = open_huge_dir(full, g, &base);
 	if (dir < 0)
 		return dir;
-	fd = openat(dir, base, flags | O_NOFOLLOW | O_CLOEXEC);
+	fd = openat(dir, base, flags | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
 	if (fd < 0)
 		fd = no_ring(full, g->ring_path);
 	close(dir);
 	if (fd < 0)
 		return fd;
 	if (!fstat(fd, &st) && S_ISREG(st.st_mode) && st.st_uid == owner &&
-	    (uint64_t)st.st_size >= g->ring_size)
+	    !(st.st_mode & 0022) && (uint64_t)st.st_size >= g->ring_size)
 		return fd;
 	close(fd);
 	return hftchan_fail(EBADMSG,
-			    "%s: its ring %s is too short or not of uid %d; destroy it and make it again",
+			    "%s: its ring %s is too short, not of uid %d or writable for others; destroy it and make it again",
 			    full, g->ring_path, owner);
 }
 
@@ -183,6 +191,14 @@ static int reopen(int fd, int flags)
 static uint64_t ring_bytes(const struct hftchan_control *g)
 {
 	return hftchan_round_up(g->ring_size, g->page_size);
+}
+
+static int no_map(const char *full, const struct hftchan_control *g)
+{
+	/* EAGAIN is how mmap() says that RLIMIT_MEMLOCK is reached; trying again won't help */
+	return hftchan_fail(errno == EAGAIN ? ENOMEM : errno,
+			    "%s: can't map %" PRIu64 " MiB: %m; see ulimit -v and ulimit -l", full,
+			    ring_bytes(g) / MIB);
 }
 
 /* Map the three regions, populated. @ring_fd may be @fd. */
@@ -208,9 +224,7 @@ static int map_view(const char *full, const struct hftchan_control *g, int fd, i
 	return 0;
 
 err_unmap:
-	err = hftchan_fail(errno,
-			   "%s: can't map %" PRIu64 " MiB: %m; see ulimit -v and ulimit -l", full,
-			   ring_bytes(g) / MIB);
+	err = no_map(full, g);
 	hftchan_unmap_view(view);
 	return err;
 }
@@ -222,6 +236,31 @@ static void shm_close(struct hftchan *ch)
 		close(ch->fd);
 }
 
+/* The control page of an open control file, if it is one. Read, not mapped: nothing is believed. */
+static int read_control(const char *full, int fd, const struct stat *st, struct hftchan_control *g)
+{
+	int err;
+
+	if (pread(fd, g, sizeof(*g), 0) != (ssize_t)sizeof(*g))
+		return hftchan_fail(EBADMSG,
+				    "%s: too short for a channel (%jd bytes); hftchan destroy --force removes it",
+				    full, (intmax_t)st->st_size);
+	err = hftchan_geometry_check(full, g);
+	if (err)
+		return err;
+	if (g->sender_offset != SENDER_OFFSET || g->ring_tx_offset != g->ring_offset ||
+	    g->ring_offset != (g->ring_path[0] ? 0 : RING_OFFSET))
+		return hftchan_fail(EBADMSG,
+				    "%s: corrupted: wrong offsets; destroy it and make it again",
+				    full);
+	if ((uint64_t)st->st_size < SENDER_OFFSET + HFTCHAN_PAGE_BYTES ||
+	    (!g->ring_path[0] && (uint64_t)st->st_size < RING_OFFSET + ring_bytes(g)))
+		return hftchan_fail(EBADMSG,
+				    "%s: its file is too short (%jd bytes); destroy it and make it again",
+				    full, (intmax_t)st->st_size);
+	return 0;
+}
+
 /* An open control file whose page is consistent -> a handle. Takes over @fd, also on failure. */
 static int open_fd(const char *full, int fd, const struct stat *st, struct hftchan **chp)
 {
@@ -229,29 +268,9 @@ static int open_fd(const char *full, int fd, const struct stat *st, struct hftch
 	struct hftchan *ch = NULL;
 	int ring_fd = fd, err;
 
-	if (pread(fd, &g, sizeof(g), 0) != (ssize_t)sizeof(g)) {
-		err = hftchan_fail(EBADMSG,
-				   "%s: too short for a channel (%jd bytes); hftchan destroy --force removes it",
-				   full, (intmax_t)st->st_size);
-		goto err_close;
-	}
-	err = hftchan_geometry_check(full, &g);
+	err = read_control(full, fd, st, &g);
 	if (err)
 		goto err_close;
-	if (g.sender_offset != SENDER_OFFSET || g.ring_tx_offset != g.ring_offset ||
-	    g.ring_offset != (g.ring_path[0] ? 0 : RING_OFFSET)) {
-		err = hftchan_fail(EBADMSG,
-				   "%s: corrupted: wrong offsets; destroy it and make it again",
-				   full);
-		goto err_close;
-	}
-	if ((uint64_t)st->st_size < SENDER_OFFSET + HFTCHAN_PAGE_BYTES ||
-	    (!g.ring_path[0] && (uint64_t)st->st_size < RING_OFFSET + ring_bytes(&g))) {
-		err = hftchan_fail(EBADMSG,
-				   "%s: its file is too short (%jd bytes); destroy it and make it again",
-				   full, (intmax_t)st->st_size);
-		goto err_close;
-	}
 	if (g.ring_path[0]) {
 		ring_fd = open_huge_ring(full, &g, st->st_uid, O_RDONLY);
 		if (ring_fd < 0) {
@@ -294,46 +313,67 @@ static int shm_open_channel(const char *full, uid_t owner, struct hftchan **chp)
 	return fd < 0 ? fd : open_fd(full, fd, &st, chp);
 }
 
-/* ---------------------------------------------------------------- the sender role's lock */
+/* ---------------------------------------------------------------- the lock file's two locks */
 
-/* 0, -EAGAIN when somebody else holds it, or another error */
-static int lock_fd(int fd)
+/* enum lock_byte - bytes of the lock file, each locked for itself */
+enum lock_byte {
+	LOCK_ROLE,	/* the sender role, as long as it is held; by destroy, for a moment */
+	LOCK_NAME,	/* the name: to make, attach to and destroy a channel one at a time */
+	LOCK_BYTES,
+};
+
+/* how often, every millisecond, LOCK_NAME is asked for: nobody but a creator holds it for long */
+#define NAME_TRIES	200
+
+static int set_lock(int fd, short type, enum lock_byte byte, off_t len)
 {
-	struct flock fl = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+	struct flock fl = {
+		.l_type = type,
+		.l_whence = SEEK_SET,
+		.l_start = byte,
+		.l_len = len,
+	};
 
-	if (!fcntl(fd, F_OFD_SETLK, &fl))
-		return 0;
-	return errno == EACCES ? -EAGAIN : -errno;
+	return fcntl(fd, F_OFD_SETLK, &fl) ? -errno : 0;
 }
 
-/* Unlocks first: a child forked just now may have the descriptor, too, and keep the lock alive. */
+/* 0, -EAGAIN when somebody else holds it, or another error */
+static int lock_fd(int fd, enum lock_byte byte)
+{
+	int err = set_lock(fd, F_WRLCK, byte, 1);
+
+	return err == -EACCES ? -EAGAIN : err;
+}
+
+/* Unlocks first: a child forked just now may have the descriptor, too, and keep the locks alive. */
 static void unlock_close(int fd)
 {
-	struct flock fl = { .l_type = F_UNLCK, .l_whence = SEEK_SET };
-
 	if (fd < 0)
 		return;
-	fcntl(fd, F_OFD_SETLK, &fl);
+	set_lock(fd, F_UNLCK, LOCK_ROLE, LOCK_BYTES);
 	close(fd);
 }
 
 /*
- * Open and lock the lock file of a channel. Who gets the lock on a file that has lost its name
- * meanwhile (destroyed, made again) has got nothing.
+ * Open the lock file of a channel and lock its name. Who gets the lock on a file that has lost its
+ * name meanwhile (destroyed, made again) has got nothing.
  */
-static int take_lock(const char *full, const struct paths *p, uid_t owner)
+static int lock_name(const char *full, const struct paths *p, uid_t owner)
 {
+	const struct timespec pause = { .tv_nsec = 1000000 };
+	int fd, err, tries = NAME_TRIES;
 	struct stat st, now;
-	int fd, err;
 
 	fd = open_regular(full, p->lock, O_RDWR, owner, &st);
 	if (fd < 0)
 		return fd;
-	err = lock_fd(fd);
+	while ((err = lock_fd(fd, LOCK_NAME)) == -EAGAIN && --tries)
+		nanosleep(&pause, NULL);
 	if (err == -EAGAIN)
-		err = hftchan_fail(EBUSY, "%s: another sender holds the role; stop it first", full);
+		err = hftchan_fail(EBUSY,
+				   "%s: is being made or destroyed by somebody else just now", full);
 	else if (err)
-		err = hftchan_fail(-err, "%s: can't lock %s: %m", full, p->lock);
+		err = hftchan_fail(-err, "%s: can't lock %s: %s", full, p->lock, strerror(-err));
 	else if (lstat(p->lock, &now) || !same_file(&st, &now))
 		err = hftchan_fail(ENODEV, "%s: was destroyed a moment ago", full);
 	else
@@ -342,16 +382,26 @@ static int take_lock(const char *full, const struct paths *p, uid_t owner)
 	return err;
 }
 
-/* The holder's pid for the message of -EBUSY, when it can be known. */
-static int busy(const struct hftchan *ch)
+/* The sender role, under the name's lock. @fd: control file, which may know who holds it. */
+static int lock_role(const char *full, const struct paths *p, int lock, int fd)
 {
+	struct hftchan_control c;
 	struct sender_snapshot s;
+	int err = lock_fd(lock, LOCK_ROLE);
 
-	if (hftchan_snapshot(ch, &s) || s.state != HFTCHAN_SENDER_ATTACHED ||
-	    !hftchan_sender_visible(&s))
-		return -EBUSY;
-	return hftchan_fail(EBUSY,
-			    "%s: a sender is attached: pid %d; stop it first", ch->name, s.pid);
+	if (!err)
+		return 0;
+	if (err != -EAGAIN)
+		return hftchan_fail(-err, "%s: can't lock %s: %s", full, p->lock, strerror(-err));
+	if (pread(fd, &c, sizeof(c), 0) == (ssize_t)sizeof(c) &&
+	    c.sender_state == HFTCHAN_SENDER_ATTACHED) {
+		s = (struct sender_snapshot){ .pid = c.sender_pid, .pidns = c.sender_pidns };
+		if (hftchan_sender_visible(&s))
+			return hftchan_fail(EBUSY,
+					    "%s: a sender is attached: pid %d; stop it first", full,
+					    s.pid);
+	}
+	return hftchan_fail(EBUSY, "%s: another sender holds the role; stop it first", full);
 }
 
 static int shm_take_role(struct tx *tx)
@@ -362,14 +412,17 @@ static int shm_take_role(struct tx *tx)
 	int lock, fd, ring_fd, err;
 	struct stat st;
 
-	lock = take_lock(full, &p, ch->st.st_uid);
+	lock = lock_name(full, &p, ch->st.st_uid);
 	/* first, as the lock may be that of another channel of this name by now */
 	if (lstat(p.control, &st) || !same_file(&st, &ch->st)) {
 		err = hftchan_fail(ENODEV, "%s: was destroyed; open it again", full);
 		goto err_lock;
 	}
 	if (lock < 0)
-		return lock == -EBUSY ? busy(ch) : lock;
+		return lock;
+	err = lock_role(full, &p, lock, ch->fd);
+	if (err)
+		goto err_lock;
 	fd = reopen(ch->fd, O_RDWR);
 	if (fd < 0) {
 		err = hftchan_fail(errno, "%s: may not write to %s: %m", full, p.control);
@@ -394,6 +447,7 @@ static int shm_take_role(struct tx *tx)
 	madvise(tx->view.sender, HFTCHAN_PAGE_BYTES, MADV_DONTFORK);
 	madvise(tx->view.ring, tx->view.ring_bytes, MADV_DONTFORK);
 	tx->lock_fd = lock;
+	set_lock(lock, F_UNLCK, LOCK_NAME, 1);
 	return 0;
 
 err_fd:
@@ -443,48 +497,78 @@ static int open_unnamed(const char *full, const char *dir)
 			    dir);
 }
 
+/* Remove what @path names, if anything. */
+static int remove_name(const char *full, const char *path)
+{
+	if (!unlink(path) || errno == ENOENT)
+		return 0;
+	return hftchan_fail(errno, "%s: can't remove %s: %m", full, path);
+}
+
 /*
- * The lock file, locked: nobody can attach, or make the same channel, before it is complete.
- * One that a killed creator left is used again; *made is false then.
+ * A lock file under its name, with the name locked: until it is unlocked nobody can make, attach to
+ * or destroy this channel. Return: descriptor, -EEXIST if there is one already.
  */
-static int make_lock(const char *full, const struct paths *p, const struct hftchan_attr *a,
-		     bool *made)
+static int link_lock(const char *full, const struct paths *p, const struct hftchan_attr *a)
+{
+	int fd, err;
+
+	fd = open_unnamed(full, SHM_DIR);
+	if (fd < 0)
+		return fd;
+	err = set_access(full, fd, 0600, a);
+	if (!err) {
+		err = lock_fd(fd, LOCK_NAME);
+		if (!err)
+			err = link_fd(fd, p->lock);
+		if (!err)
+			return fd;
+		hftchan_fail(-err, "%s: can't make %s: %s", full, p->lock, strerror(-err));
+	}
+	unlock_close(fd);
+	return err;
+}
+
+static int exists(const char *full, const struct stat *st)
+{
+	return hftchan_fail(EEXIST,
+			    "%s: exists already, made by uid %d; take another name or: hftchan destroy",
+			    full, st->st_uid);
+}
+
+/*
+ * Lock the name of a channel that is to be made. A lock file without a channel, as a killed creator
+ * leaves it, is replaced: a sender of a channel that was destroyed may still hold its role.
+ */
+static int lock_new_name(const char *full, const struct paths *p, const struct hftchan_attr *a)
 {
 	uid_t owner = a->owner == (uid_t)-1 ? geteuid() : a->owner;
-	int fresh, found, err;
+	int lock, old, err;
+	struct stat st;
 
-	fresh = open_unnamed(full, SHM_DIR);
-	if (fresh < 0)
-		return fresh;
-	err = set_access(full, fresh, 0600, a);
-	if (!err && lock_fd(fresh))
-		err = hftchan_fail(errno, "%s: can't lock a file in " SHM_DIR ": %m", full);
-	if (err)
-		goto err_close;
-	do {
-		err = link_fd(fresh, p->lock);
-		*made = !err;
-		if (!err)
-			return fresh;
-		if (err != -EEXIST) {
-			hftchan_fail(-err, "%s: can't make %s: %s", full, p->lock, strerror(-err));
-			goto err_close;
+	while (lstat(p->control, &st)) {
+		lock = link_lock(full, p, a);
+		if (lock >= 0) {
+			if (lstat(p->control, &st))
+				return lock;
+			/* that channel has lost its lock file: not ours to mend */
+			unlink(p->lock);
+			unlock_close(lock);
+			break;
 		}
-		found = take_lock(full, p, owner);
-		/* again if its owner has removed it just now */
-	} while (found == -ENOENT || found == -ENODEV);
-	close(fresh);
-	if (found == -EBUSY)
-		return hftchan_fail(EEXIST, "%s: is being made or used by somebody else", full);
-	if (found < 0)
-		return found;
-	fresh = found;
-	err = set_access(full, fresh, 0600, a);
-	if (!err)
-		return fresh;
-err_close:
-	unlock_close(fresh);
-	return err;
+		if (lock != -EEXIST)
+			return lock;
+		old = lock_name(full, p, owner);
+		if (old == -ENOENT || old == -ENODEV)	/* its owner has removed it just now */
+			continue;
+		if (old < 0)
+			return old == -EBUSY ? -EEXIST : old;
+		err = lstat(p->control, &st) ? remove_name(full, p->lock) : 0;
+		unlock_close(old);
+		if (err)
+			return err;
+	}
+	return exists(full, &st);
 }
 
 /* Allocate all of the ring now, on its node, in a mapping of its own. */
@@ -497,7 +581,7 @@ static int fill_ring(const char *full, const struct hftchan_control *g, int fd, 
 
 	p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, (off_t)g->ring_offset);
 	if (p == MAP_FAILED)
-		return hftchan_fail(errno, "%s: can't map %" PRIu64 " MiB: %m", full, bytes / MIB);
+		return no_map(full, g);
 	/* tmpfs keeps the policy with the file; hugetlbfs with the mapping, so touch through it */
 	err = hftchan_bind(full, p, bytes, node);
 	if (!err && huge && madvise(p, bytes, MADV_POPULATE_WRITE))
@@ -637,16 +721,10 @@ static void unlink_huge(const char *full, const struct hftchan_control *g, uid_t
 	dir = open_huge_dir(full, g, &base);
 	if (dir < 0)
 		return;
-	if (!fstatat(dir, base, &st, AT_SYMLINK_NOFOLLOW) && st.st_uid == owner)
+	if (!fstatat(dir, base, &st, AT_SYMLINK_NOFOLLOW) && S_ISREG(st.st_mode) &&
+	    st.st_uid == owner)
 		unlinkat(dir, base, 0);
 	close(dir);
-}
-
-static int exists(const char *full, const struct stat *st)
-{
-	return hftchan_fail(EEXIST,
-			    "%s: exists already, made by uid %d; take another name or: hftchan destroy",
-			    full, st->st_uid);
 }
 
 static int shm_create(const char *full, const struct hftchan_attr *attr,
@@ -657,31 +735,18 @@ static int shm_create(const char *full, const struct hftchan_attr *attr,
 	struct hftchan *ch = NULL;
 	int lock, fd, ro, err;
 	struct stat st;
-	bool made;
 
 	if ((attr->mode & ~(mode_t)0644) || (attr->mode & 0600) != 0600)
 		return hftchan_fail(EINVAL,
 				    "%s: mode %04o: shm: takes 0600, 0640, 0604 or 0644, as who can write to a channel can corrupt it",
 				    full, attr->mode);
-	if (!lstat(p.control, &st))
-		return exists(full, &st);
 	g.sender_offset = SENDER_OFFSET;
 	g.ring_offset = RING_OFFSET;
 	g.ring_tx_offset = RING_OFFSET;
 
-	lock = make_lock(full, &p, attr, &made);
+	lock = lock_new_name(full, &p, attr);
 	if (lock < 0)
 		return lock;
-	/*
-	 * Again: somebody may have made it, and let go of the lock, before we got that. When the
-	 * lock is ours, the channel had none: it is being destroyed.
-	 */
-	if (!lstat(p.control, &st)) {
-		if (made)
-			unlink(p.lock);
-		unlock_close(lock);
-		return exists(full, &st);
-	}
 	try_huge_ring(full, &g, attr);
 	err = 0;
 	if (!g.ring_path[0]) {
@@ -734,109 +799,88 @@ err_lock:
 
 /* ---------------------------------------------------------------- destroy, list */
 
-/* Anybody's, as it may be removed: the directory's permissions decide that. */
-static int open_anybodys(const char *full, const struct paths *p, struct hftchan **chp)
+/*
+ * Lock the name of a channel that is to be removed. Without a lock file (removed by hand) one is
+ * made, with @force also in the place of what is none, so that nobody else makes or removes the
+ * channel meanwhile; *made is true then.
+ */
+static int lock_old_name(const char *full, const struct paths *p, bool force, bool *made)
 {
-	struct stat st;
-	int fd = open_regular(full, p->control, O_RDONLY, (uid_t)-1, &st);
+	static const struct hftchan_attr own = HFTCHAN_ATTR_INIT;
+	int lock, err;
 
-	return fd < 0 ? fd : open_fd(full, fd, &st, chp);
+	do {
+		lock = lock_name(full, p, (uid_t)-1);
+		*made = lock == -ENOENT || (lock == -EPERM && force);
+		if (!*made)
+			return lock;
+		err = remove_name(full, p->lock);
+		if (err)
+			return err;
+		lock = link_lock(full, p, &own);
+	} while (lock == -EEXIST);
+	return lock;
 }
 
-/*
- * Remove what stands under the channel's names though it is no channel. A lock file alone is what a
- * killed creator leaves, but also what one at work has made so far: then it is locked.
- */
-static int remove_leftover(const char *full, const struct paths *p)
+static int may_not_destroy(const char *full)
 {
-	int lock = take_lock(full, p, (uid_t)-1);
-	struct hftchan *ch;
-	int err;
-
-	/* a lock file that is none can't be in use */
-	if (lock < 0 && lock != -EBUSY && lock != -ENOENT && lock != -EPERM)
-		return lock;
-	/* under the lock nobody makes a channel: look again */
-	err = open_anybodys(full, p, &ch);
-	if (!err) {
-		hftchan_close(ch);
-		err = hftchan_fail(EBUSY, "%s: has just been made again", full);
-	} else if (err == -ENOENT && lock == -EBUSY) {
-		err = hftchan_fail(EBUSY, "%s: is being made", full);
-	} else if (err != -ENOENT || lock != -ENOENT) {
-		const char *path = p->lock;
-
-		err = 0;
-		if (!unlink(path) || errno == ENOENT) {
-			path = p->control;
-			if (!unlink(path) || errno == ENOENT)
-				path = NULL;
-		}
-		if (path)
-			err = hftchan_fail(errno, "%s: can't remove %s: %m", full, path);
-	}
-	unlock_close(lock);
-	return err;
+	return hftchan_fail(EACCES, "%s: may not be destroyed by uid %d: %s", full, geteuid(),
+			    strerror(EACCES));
 }
 
 static int shm_destroy(const char *full, bool force)
 {
+	static const uint32_t destroyed = 1;
 	struct paths p = paths_of(full);
-	struct hftchan_control *control;
-	struct hftchan *ch;
+	struct hftchan_control g;
+	int lock, fd, err, gone;
 	struct stat st;
-	int lock, err, fd;
+	bool made;
 
-	err = open_anybodys(full, &p, &ch);
-	/* only for what shows that it is no channel; not for want of memory, say */
-	if (force && (err == -ENOENT || err == -EPERM || err == -EBADMSG ||
-		      err == -EPROTONOSUPPORT))
-		return remove_leftover(full, &p);
+	if (lstat(p.control, &st) && errno == ENOENT && (!force || lstat(p.lock, &st)))
+		return hftchan_fail(ENOENT, "%s: no such channel (%s)", full, p.control);
+	lock = lock_old_name(full, &p, force, &made);
+	if (lock < 0)
+		return lock == -EACCES ? may_not_destroy(full) : lock;
+	/* anybody's, as it may be removed: the directory's permissions decide that */
+	fd = open_regular(full, p.control, O_RDWR, (uid_t)-1, &st);
+	if (fd == -EACCES)
+		may_not_destroy(full);
+	err = fd < 0 ? fd : read_control(full, fd, &st, &g);
+	if (err < 0) {
+		/* with force what shows that it is no channel goes, too */
+		if (force && (err == -ENOENT || err == -EPERM || err == -EBADMSG ||
+			      err == -EPROTONOSUPPORT))
+			err = remove_name(full, p.control);
+		goto out;
+	}
+	if (!force) {
+		err = lock_role(full, &p, lock, fd);
+		if (err)
+			goto out;
+	}
+	err = remove_name(full, p.control);
 	if (err)
-		return err;
-	lock = take_lock(full, &p, (uid_t)-1);
-	if (lock == -EBUSY && !force) {
-		err = busy(ch);
-		goto out_close;
+		goto out;
+	/*
+	 * Written, not mapped: somebody else's file may be cut short at any moment. After all that
+	 * was committed (release); pairs with hftchan_rx_idle().
+	 */
+	HFTCHAN_FENCE_RELEASE();
+	if (pwrite(fd, &destroyed, sizeof(destroyed),
+		   offsetof(struct hftchan_control, destroyed)) != sizeof(destroyed))
+		err = hftchan_fail(errno, "%s: removed, but its receivers can't be told: %m", full);
+	unlink_huge(full, &g, st.st_uid);
+out:
+	/* last: until then nobody makes the channel again */
+	if (!err || made || lstat(p.control, &st)) {
+		gone = remove_name(full, p.lock);
+		if (!err)
+			err = gone;
 	}
-	if (lock < 0 && lock != -EBUSY && lock != -ENOENT && !force) {
-		err = lock;
-		goto out_close;
-	}
-
-	/* what was opened before the lock may have been destroyed, and made again, since */
-	if (lstat(p.control, &st) || !same_file(&st, &ch->st)) {
-		err = hftchan_fail(ENOENT, "%s: no such channel any more", full);
-		goto out_lock;
-	}
-
-	/* open it for the last word before the name goes, so that an error leaves all as it was */
-	fd = reopen(ch->fd, O_RDWR);
-	if (fd < 0) {
-		err = hftchan_fail(errno,
-				   "%s: may not be destroyed by uid %d: %m", full, geteuid());
-		goto out_lock;
-	}
-	control = mmap(NULL, HFTCHAN_PAGE_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	close(fd);
-	if (control == MAP_FAILED) {
-		err = hftchan_fail(errno, "%s: can't map its control page: %m", full);
-		goto out_lock;
-	}
-	/* the lock first: while the control file is there, nobody makes the channel again */
-	if ((unlink(p.lock) && errno != ENOENT) || unlink(p.control)) {
-		err = hftchan_fail(errno, "%s: can't remove %s: %m", full, p.control);
-	} else {
-		/* release: all that was committed comes before; pairs with hftchan_rx_idle() */
-		__atomic_store_n(&control->destroyed, 1, __ATOMIC_RELEASE);
-		unlink_huge(full, &ch->geometry, ch->st.st_uid);
-		err = 0;
-	}
-	munmap(control, HFTCHAN_PAGE_BYTES);
-out_lock:
+	if (fd >= 0)
+		close(fd);
 	unlock_close(lock);
-out_close:
-	hftchan_close(ch);
 	return err;
 }
 

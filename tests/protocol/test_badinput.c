@@ -15,7 +15,9 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -269,6 +271,16 @@ static void test_other_kinds_of_files(void **state)
 		assert_int_equal(hftchan_destroy(name, HFTCHAN_DESTROY_FORCE), 0);
 		assert_int_equal(access(target, F_OK), 0);
 	}
+	{
+		int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+		struct sockaddr_un un = { .sun_family = AF_UNIX };
+
+		memcpy(un.sun_path, path, strlen(path));
+		assert_int_equal(bind(fd, (struct sockaddr *)&un, sizeof(un)), 0);
+		close(fd);
+		assert_foreign_file_refused(-EPERM);
+		assert_int_equal(hftchan_destroy(name, HFTCHAN_DESTROY_FORCE), 0);
+	}
 	assert_int_equal(mkdir(path, 0700), 0);
 	assert_foreign_file_refused(-EPERM);
 	assert_true(hftchan_destroy(name, HFTCHAN_DESTROY_FORCE) < 0);
@@ -301,6 +313,73 @@ static void test_lock_alone(void **state)
 	chmod(lock, 0600);
 	assert_int_equal(hftchan_destroy(name, HFTCHAN_DESTROY_FORCE), 0);
 	assert_int_equal(access(lock, F_OK), -1);
+}
+
+/* a lock file that is none: said so; by force it goes with the channel */
+static void test_lock_of_another_kind(void **state)
+{
+	struct hftchan *ch = open_channel(name);
+	struct hftchan_tx *tx = NULL;
+	struct hftchan_attr attr = attr_of(16, 8);
+	char lock[300];
+
+	(void)state;
+	snprintf(lock, sizeof(lock), "%s.lock", channel_path(name));
+	assert_int_equal(unlink(lock), 0);
+	assert_int_equal(symlink("/etc/passwd", lock), 0);
+	assert_int_equal(hftchan_attach(ch, 0, &tx), -EPERM);
+	hftchan_close(ch);
+	assert_int_equal(hftchan_destroy(name, 0), -EPERM);
+	assert_int_equal(hftchan_destroy(name, HFTCHAN_DESTROY_FORCE), 0);
+	assert_int_equal(access(channel_path(name), F_OK), -1);
+	assert_int_equal(access(lock, F_OK), -1);
+	assert_int_equal(access("/etc/passwd", F_OK), 0);
+	/* a directory is not removed, but named */
+	assert_int_equal(mkdir(lock, 0700), 0);
+	assert_int_equal(hftchan_create(name, &attr, NULL), -EPERM);
+	assert_non_null(strstr(hftchan_strerror_last(), lock));
+	assert_true(hftchan_destroy(name, HFTCHAN_DESTROY_FORCE) < 0);
+	assert_non_null(strstr(hftchan_strerror_last(), lock));
+	assert_int_equal(rmdir(lock), 0);
+}
+
+/* somebody else's file: to be removed it is not mapped, or a hole in it would get pages */
+static void test_destroy_maps_nothing(void **state)
+{
+	struct hftchan_attr attr = attr_of(56, 1 << 16);	/* 4 MiB */
+	const char *big = new_name("shm:");
+	struct stat st;
+	int fd;
+
+	(void)state;
+	assert_int_equal(hftchan_create(big, &attr, NULL), 0);
+	fd = open(channel_path(big), O_RDWR | O_CLOEXEC);
+	assert_true(fd >= 0);
+	assert_int_equal(fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 2 << 20,
+				   4 << 20), 0);
+	assert_int_equal(hftchan_destroy(big, 0), 0);
+	assert_int_equal(fstat(fd, &st), 0);
+	assert_true(st.st_blocks * 512 < 1 << 20);
+	close(fd);
+}
+
+/* a name in the page is printed: on terminals that know C1 controls, two bytes move the cursor */
+static void test_texts_are_printable(void **state)
+{
+	const char path[] = "/dev/hugepages/hftchan-\xc2\x9b" "31m\x1b[7m\x7f";
+	struct hftchan_control c = control_page();
+	struct hftchan *ch = NULL;
+	const char *p;
+
+	(void)state;
+	c.ring_offset = 0;
+	c.ring_tx_offset = 0;
+	memcpy(c.ring_path, path, sizeof(path));
+	patch(0, &c, sizeof(c));
+	assert_true(hftchan_open(name, NULL, &ch) < 0);
+	assert_non_null(strstr(hftchan_strerror_last(), "31m"));
+	for (p = hftchan_strerror_last(); *p; p++)
+		assert_true(*p >= ' ' && *p <= '~');
 }
 
 /* a channel whose lock file is gone: it can't be sent to, but read and removed */
@@ -453,6 +532,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_truncated, make, clean_up),
 		cmocka_unit_test_setup_teardown(test_other_kinds_of_files, make, clean_up),
 		cmocka_unit_test_setup_teardown(test_lock_alone, make, clean_up),
+		cmocka_unit_test_setup_teardown(test_lock_of_another_kind, make, clean_up),
+		cmocka_unit_test_setup_teardown(test_destroy_maps_nothing, make, clean_up),
+		cmocka_unit_test_setup_teardown(test_texts_are_printable, make, clean_up),
 		cmocka_unit_test_setup_teardown(test_lock_missing, make, clean_up),
 		cmocka_unit_test_setup_teardown(test_random_damage, make, clean_up),
 		cmocka_unit_test(nothing_left_behind),

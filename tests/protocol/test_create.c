@@ -12,7 +12,9 @@
 #include <stdio.h>
 #include <string.h>
 #include <sched.h>
+#include <sys/mman.h>
 #include <sys/mount.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -210,6 +212,31 @@ static void test_dev_shm_full(void **state)
 		skip();
 	}
 	assert_int_equal(status, 0);
+}
+
+/* more than RLIMIT_MEMLOCK in a process that locks all it maps: no error that is worth a retry */
+static int locks_all(void *arg)
+{
+	const struct rlimit limit = { 1 << 20, 1 << 20 };
+	struct hftchan_attr attr = attr_of(56, 1 << 16);	/* 4 MiB */
+	struct hftchan *ch = NULL;
+
+	CHECK(geteuid() || !setresuid(65534, 65534, 65534));
+	CHECK_EQ(setrlimit(RLIMIT_MEMLOCK, &limit), 0);
+	CHECK_EQ(mlockall(MCL_FUTURE), 0);
+	CHECK_EQ(hftchan_create(arg, &attr, &ch), -ENOMEM);
+	CHECK(strstr(hftchan_strerror_last(), "ulimit -l"));
+	CHECK(access(channel_path(arg), F_OK));
+	return 0;
+}
+
+static void test_locked_memory(void **state)
+{
+	char name[64];
+
+	(void)state;
+	strcpy(name, new_name("shm:"));
+	assert_int_equal(in_child(locks_all, name), 0);
 }
 
 static void test_exists_already(void **state)
@@ -581,6 +608,7 @@ int main(void)
 		cmocka_unit_test(test_sizes_that_overflow),
 		cmocka_unit_test(test_larger_than_memory),
 		cmocka_unit_test(test_dev_shm_full),
+		cmocka_unit_test_teardown(test_locked_memory, clean_up),
 		cmocka_unit_test_teardown(test_exists_already, clean_up),
 		cmocka_unit_test_teardown(test_info, clean_up),
 		cmocka_unit_test(test_slot_sizes),

@@ -10,12 +10,14 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -402,6 +404,84 @@ static void test_fork_beside_attach(void **state)
 }
 
 /* destroyed and made again: the old handle is of no use, whatever the new channel does */
+/* What a process at work holds: byte 0 of the lock file is the sender role, byte 1 the name. */
+static int lock_byte(const char *name, off_t byte)
+{
+	struct flock fl = { .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = byte, .l_len = 1 };
+	char path[300];
+	int fd;
+
+	snprintf(path, sizeof(path), "%s.lock", channel_path(name));
+	fd = open(path, O_RDWR | O_CLOEXEC);
+	CHECK(fd >= 0);
+	CHECK_EQ(fcntl(fd, F_OFD_SETLK, &fl), 0);
+	return fd;
+}
+
+static void *unlock_soon(void *arg)
+{
+	const struct timespec pause = { .tv_nsec = 20000000 };
+
+	nanosleep(&pause, NULL);
+	close(*(int *)arg);
+	return NULL;
+}
+
+/* who makes, attaches or destroys waits for whoever does so just now, but not for ever */
+static void test_one_at_a_time(void **state)
+{
+	struct hftchan *ch;
+	struct shared *s = shared_channel(&ch);
+	struct hftchan_attr attr = attr_of(16, 8);
+	struct hftchan_tx *tx = NULL;
+	pthread_t thread;
+	int fd;
+
+	(void)state;
+	fd = lock_byte(s->name, 1);
+	assert_int_equal(hftchan_attach(ch, 0, &tx), -EBUSY);
+	assert_non_null(strstr(hftchan_strerror_last(), "just now"));
+	assert_int_equal(hftchan_destroy(s->name, 0), -EBUSY);
+	/* by force not either: what is being made would be half removed */
+	assert_int_equal(hftchan_destroy(s->name, HFTCHAN_DESTROY_FORCE), -EBUSY);
+	assert_int_equal(hftchan_create(s->name, &attr, NULL), -EEXIST);
+	assert_int_equal(pthread_create(&thread, NULL, unlock_soon, &fd), 0);
+	assert_int_equal(hftchan_attach(ch, 0, &tx), 0);
+	assert_int_equal(pthread_join(thread, NULL), 0);
+	/* a sender holds only its role */
+	close(lock_byte(s->name, 1));
+	hftchan_detach(tx);
+
+	/* the role of a sender that left no word: neither attach nor destroy, but force */
+	fd = lock_byte(s->name, 0);
+	assert_int_equal(hftchan_attach(ch, 0, &tx), -EBUSY);
+	assert_int_equal(hftchan_destroy(s->name, 0), -EBUSY);
+	assert_int_equal(hftchan_destroy(s->name, HFTCHAN_DESTROY_FORCE), 0);
+	hftchan_close(ch);
+	/* it has nothing to say about the next channel of that name */
+	ch = create_channel(s->name, &attr);
+	hftchan_detach(attach(ch));
+	hftchan_close(ch);
+	close(fd);
+}
+
+/* the lock file that a killed destroyer leaves, its role still held by the old channel's sender */
+static void test_left_lock_with_a_role(void **state)
+{
+	struct hftchan *ch;
+	struct shared *s = shared_channel(&ch);
+	struct hftchan_attr attr = attr_of(16, 8);
+	struct hftchan_tx *tx = attach(ch);
+
+	(void)state;
+	assert_int_equal(unlink(channel_path(s->name)), 0);
+	hftchan_close(ch);
+	ch = create_channel(s->name, &attr);
+	hftchan_detach(attach(ch));
+	hftchan_detach(tx);
+	hftchan_close(ch);
+}
+
 static void test_stale_handle(void **state)
 {
 	const char *name = new_name("shm:");
@@ -642,6 +722,8 @@ int main(void)
 		cmocka_unit_test_teardown(test_forked_child, clean_up),
 		cmocka_unit_test(test_forked_child_of_local),
 		cmocka_unit_test_teardown(test_fork_beside_attach, clean_up),
+		cmocka_unit_test_teardown(test_one_at_a_time, clean_up),
+		cmocka_unit_test_teardown(test_left_lock_with_a_role, clean_up),
 		cmocka_unit_test_teardown(test_stale_handle, clean_up),
 		cmocka_unit_test_teardown(test_force_tells_receivers, clean_up),
 		cmocka_unit_test_teardown(test_owners, clean_up),

@@ -112,8 +112,15 @@ points_to()
 		    f.seek(512)
 		    f.write(sys.argv[1].encode() + b"\0")
 	END
-	"$hftchan" show evil && return 1
-	"$hftchan" destroy evil --force && [ -e "$1" ] && [ -z "$(ls -A /dev/shm)" ]
+	refused && "$hftchan" destroy evil --force && [ -e "$1" ] && [ -z "$(ls -A /dev/shm)" ]
+}
+
+# said so, and not waited for
+refused()
+{
+	local status=0
+	timeout 20 "$hftchan" show evil || status=$?
+	[ "$status" = 1 ]
 }
 
 elsewhere()
@@ -133,8 +140,19 @@ gone()
 {
 	"$hftchan" create evil --payload 56 --slots 65536 || return
 	rm "$work"/huge/hftchan-evil-*
-	"$hftchan" show evil && return 1
-	"$hftchan" destroy evil --force && [ -z "$(ls -A /dev/shm)" ]
+	refused && "$hftchan" destroy evil --force && [ -z "$(ls -A /dev/shm)" ]
+}
+
+a_fifo()
+{
+	mkfifo "$work/huge/hftchan-fifo" && points_to "$work/huge/hftchan-fifo"
+}
+
+# who can write to the ring can corrupt it, whatever the mode of the other file
+writable()
+{
+	"$hftchan" create evil --payload 56 --slots 65536 && chmod 620 "$work"/huge/hftchan-evil-* &&
+		refused && "$hftchan" destroy evil && [ -z "$(ls -A /dev/shm)" ]
 }
 
 not_the_owners()
@@ -152,5 +170,7 @@ tap "more than the pool has goes to /dev/shm" too_large
 tap "a ring path that is no hugetlbfs is refused, and not removed" elsewhere
 tap "nor through a link" through_a_link
 tap "nor a file on hugetlbfs that isn't the owner's" not_the_owners
+tap "nor a FIFO there waited for" a_fifo
+tap "a ring that others may write to is refused" writable
 tap "a ring that was removed is told, and the rest can be destroyed" gone
 tap_end
