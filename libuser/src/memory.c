@@ -6,6 +6,8 @@
  */
 #include <errno.h>
 #include <inttypes.h>
+#include <limits.h>
+#include <mntent.h>
 #include <numa.h>
 #include <numaif.h>
 #include <stdio.h>
@@ -61,30 +63,119 @@ int hftchan_node_check(const char *full, int node)
 	return 0;
 }
 
+/* ---------------------------------------------------------------- is there enough? */
+
+/* The number behind @key in a file of "key number" lines; "" is the key of a file of one number. */
+static bool read_number(const char *dir, const char *file, const char *key, uint64_t *value)
+{
+	char path[PATH_MAX], line[128];
+	size_t len = strlen(key);
+	bool found = false;
+	FILE *f;
+
+	if ((size_t)snprintf(path, sizeof(path), "%s/%s", dir, file) >= sizeof(path))
+		return false;
+	f = fopen(path, "re");
+	while (f && !found && fgets(line, sizeof(line), f))
+		found = !strncmp(line, key, len) && sscanf(line + len, "%" SCNu64, value) == 1;
+	if (f)
+		fclose(f);
+	return found;
+}
+
+/* The memory controller of either version of cgroups, and how it calls things. */
+static const struct memory_cgroup {
+	const char *fs, *mount_option, *controller;
+	const char *limit, *usage, *inactive, *active;
+} memory_cgroups[] = {
+	{ "cgroup2", NULL, "", "memory.max", "memory.current", "inactive_file ", "active_file " },
+	{ "cgroup", "memory", "memory", "memory.limit_in_bytes", "memory.usage_in_bytes",
+	  "total_inactive_file ", "total_active_file " },
+};
+
+/* This process's cgroup, as the line of /proc/self/cgroup "NUMBER:CONTROLLER:PATH" has it. */
+static bool own_cgroup(const char *controller, char *path, size_t size)
+{
+	FILE *f = fopen("/proc/self/cgroup", "re");
+	char *line = NULL, *name, *end;
+	bool found = false;
+	size_t room = 0;
+
+	while (f && !found && getline(&line, &room, f) > 0) {
+		name = strchr(line, ':');
+		end = name ? strchr(name + 1, ':') : NULL;
+		if (!end || (size_t)(end - name - 1) != strlen(controller) ||
+		    strncmp(name + 1, controller, strlen(controller)) != 0)
+			continue;
+		end[strcspn(end, "\n")] = 0;
+		found = (size_t)snprintf(path, size, "%s", end + 1) < size;
+	}
+	free(line);
+	if (f)
+		fclose(f);
+	return found;
+}
+
+/* Lower *@room to what this cgroup and those above it leave; file cache can be given up. */
+static void cgroup_room(const struct memory_cgroup *g, const char *mount, uint64_t *room)
+{
+	uint64_t limit, usage, inactive, active, left;
+	char path[PATH_MAX / 2], dir[PATH_MAX];
+	char *end;
+
+	if (!own_cgroup(g->controller, path, sizeof(path)) ||
+	    (size_t)snprintf(dir, sizeof(dir), "%s%s", mount, path) >= sizeof(dir))
+		return;
+	/* in a container the path may not be there, but its own cgroup is mounted then */
+	for (end = dir + strlen(dir);; *end = 0) {
+		if (read_number(dir, g->limit, "", &limit) &&
+		    read_number(dir, g->usage, "", &usage) &&
+		    read_number(dir, "memory.stat", g->inactive, &inactive) &&
+		    read_number(dir, "memory.stat", g->active, &active)) {
+			left = limit + inactive + active > usage ?
+				limit + inactive + active - usage : 0;
+			if (left < *room)
+				*room = left;
+		}
+		end = strrchr(dir, '/');
+		if (!end || (size_t)(end - dir) < strlen(mount))
+			return;
+	}
+}
+
 /*
- * 0, or -ENOMEM when the memory that the kernel calls available can't hold so much: filling it
- * anyway would end with the OOM killer, not with an error.
+ * 0, or -ENOMEM when the memory that the kernel calls available, to the machine and to this
+ * process's cgroup, can't hold so much: filling it anyway would end with the OOM killer, not with
+ * an error.
  */
 int hftchan_room_check(const char *full, uint64_t bytes)
 {
-	FILE *f = fopen("/proc/meminfo", "re");
-	uint64_t kib = 0;
-	char line[128];
+	uint64_t kib, machine = UINT64_MAX, room;
+	FILE *mounts = setmntent("/proc/self/mounts", "re");
+	const struct memory_cgroup *g;
+	struct mntent *m;
 
-	if (!f)
+	if (read_number("/proc", "meminfo", "MemAvailable:", &kib))
+		machine = kib * 1024;
+	room = machine;
+	while (mounts && (m = getmntent(mounts)))
+		for (g = memory_cgroups; g < memory_cgroups + 2; g++)
+			if (!strcmp(m->mnt_type, g->fs) &&
+			    (!g->mount_option || hasmntopt(m, g->mount_option)))
+				cgroup_room(g, m->mnt_dir, &room);
+	if (mounts)
+		endmntent(mounts);
+	if (bytes <= room)
 		return 0;
-	while (fgets(line, sizeof(line), f))
-		if (sscanf(line, "MemAvailable: %" SCNu64 " kB", &kib) == 1)
-			break;
-	fclose(f);
-	if (kib && bytes > kib * 1024)
-		return hftchan_fail(ENOMEM,
-				    "%s: the ring needs %" PRIu64 " MiB, this machine has %" PRIu64
-				    " MiB available; "
-				    "take fewer slots or a smaller payload",
-				    full, bytes / MIB, kib / 1024);
-	return 0;
+	return hftchan_fail(ENOMEM,
+			    "%s: the ring needs %" PRIu64 " MiB, this %s has %" PRIu64
+			    " MiB available; "
+			    "take fewer slots or a smaller payload%s",
+			    full, bytes / MIB, room < machine ? "memory cgroup" : "machine",
+			    room / MIB, room < machine ? ", or raise the cgroup's limit" : "");
 }
+
+/* ---------------------------------------------------------------- where it lies */
 
 /* Pages of this mapping that are not allocated yet come from @node only. */
 int hftchan_bind(const char *full, void *addr, size_t bytes, int node)
