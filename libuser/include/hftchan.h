@@ -128,7 +128,7 @@ struct hftchan_expect {
  * @sender_state: enum hftchan_sender_state; a sender found dead just now is HFTCHAN_SENDER_DIED
  * @sender_pid: pid of the attached or last sender, 0: none or not visible from this pid namespace
  * @destroyed: the name is gone
- * @mode: permission bits
+ * @mode: permission bits, as the next two when the channel was opened
  * @owner: uid
  * @group: gid
  * @ring_path: file that holds the ring, "" if it is the control page's
@@ -228,8 +228,8 @@ HFTCHAN_API void hftchan_close(struct hftchan *ch);
  * @flags: HFTCHAN_DESTROY_FORCE or 0
  *
  * Receivers read what is left in the ring, then get -ENODEV. With FORCE a leftover that is no valid
- * channel is removed too.
- * Return: 0; -ENOENT, -EBUSY a sender is attached, -EPERM, -EACCES, -EINVAL, -EBADMSG not a valid
+ * channel is removed too, but for a directory.
+ * Return: 0; -ENOENT, -EBUSY a sender is attached, or somebody makes or destroys it now, -EPERM, -EACCES, -EINVAL, -EBADMSG not a valid
  * channel, -EPROTONOSUPPORT another version or layout, -ENODEV somebody else is just destroying
  * it, -EOPNOTSUPP unknown flag.
  */
@@ -317,7 +317,7 @@ struct hftchan_tx {
  * One sender at a time, held until hftchan_detach() or the death of the process. The epoch grows
  * by one. hftchan_tx_seq() tells where the sender resumes: after a crash this may be one more than
  * the crashed process knew, because its last message may have been committed.
- * Return: 0; -EBUSY another sender holds the role, -EACCES or -EPERM may not send, -EBADMSG the
+ * Return: 0; -EBUSY another sender holds the role or somebody destroys it now, -EACCES or -EPERM may not send, -EBADMSG the
  * ring is corrupted (at which slot: hftchan_strerror_last()), -ENODEV destroyed, -ENOENT its lock
  * file was removed by hand, -ENOMEM, -EOPNOTSUPP unknown flag.
  */
@@ -351,6 +351,29 @@ HFTCHAN_INLINE void *hftchan_reserve(struct hftchan_tx *tx)
 	       (tx->ring.varlen ? sizeof(struct hftchan_varlen) : 0);
 }
 
+/* May a message have this length and type? hftchan_commit_len() says what it returns. */
+static inline int hftchan_tx_fits(const struct hftchan_tx *tx, size_t len, uint32_t type)
+{
+	if (tx->ring.varlen ? len > tx->ring.payload_size : len != tx->ring.payload_size)
+		return -EMSGSIZE;
+	if (tx->ring.varlen ? type & HFTCHAN_TYPE_RESERVED : type)
+		return -EINVAL;
+	return 0;
+}
+
+/* Write the head of a VARLEN message of seq @s in its slot. Return: where its bytes go. */
+static inline unsigned char *hftchan_tx_head(const struct hftchan_tx *tx, uint64_t s, size_t len,
+					     uint32_t type)
+{
+	unsigned char *p = hftchan_ring_payload(&tx->ring, s);
+	struct hftchan_varlen head = { (uint32_t)len, type };
+
+	if (!tx->ring.varlen)
+		return p;
+	hftchan_ring_copy_in(p, &head, sizeof(head));
+	return p + sizeof(head);
+}
+
 /**
  * hftchan_commit_len() - publish the reserved payload as a message of @len bytes and @type
  *
@@ -360,20 +383,11 @@ HFTCHAN_INLINE void *hftchan_reserve(struct hftchan_tx *tx)
  */
 HFTCHAN_INLINE int hftchan_commit_len(struct hftchan_tx *tx, size_t len, uint32_t type)
 {
-	if (tx->ring.varlen) {
-		struct hftchan_varlen head = { (uint32_t)len, type };
+	int err = hftchan_tx_fits(tx, len, type);
 
-		if (len > tx->ring.payload_size)
-			return -EMSGSIZE;
-		if (type & HFTCHAN_TYPE_RESERVED)
-			return -EINVAL;
-		hftchan_ring_copy_in(hftchan_ring_payload(&tx->ring, tx->seq), &head, sizeof(head));
-	} else {
-		if (len != tx->ring.payload_size)
-			return -EMSGSIZE;
-		if (type)
-			return -EINVAL;
-	}
+	if (err)
+		return err;
+	hftchan_tx_head(tx, tx->seq, len, type);
 	hftchan_ring_commit(&tx->ring, tx->seq, 1);
 	tx->seq++;
 	return 0;
@@ -392,16 +406,20 @@ HFTCHAN_INLINE int hftchan_commit(struct hftchan_tx *tx)
  * @len: its bytes: payload_size, or in a VARLEN channel 0 to payload_size
  * @type: the user's, VARLEN only
  *
- * Never waits: the oldest message is overwritten. Errors and ordering as hftchan_commit_len().
+ * Never waits: the oldest message is overwritten. Errors and ordering as hftchan_commit_len();
+ * after an error what was reserved is as it was.
  */
 HFTCHAN_INLINE int hftchan_send_type(struct hftchan_tx *tx, const void *buf, size_t len,
 				     uint32_t type)
 {
-	/* before the copy, which must stay in the slot; the rest is hftchan_commit_len()'s */
-	if (len > tx->ring.payload_size)
-		return -EMSGSIZE;
-	hftchan_ring_copy_in((unsigned char *)hftchan_reserve(tx), buf, len);
-	return hftchan_commit_len(tx, len, type);
+	int err = hftchan_tx_fits(tx, len, type);
+
+	if (err)
+		return err;
+	hftchan_ring_copy_in(hftchan_tx_head(tx, tx->seq, len, type), buf, len);
+	hftchan_ring_commit(&tx->ring, tx->seq, 1);
+	tx->seq++;
+	return 0;
 }
 
 /* hftchan_send() - hftchan_send_type() with type 0 */

@@ -95,7 +95,7 @@ void hftchan_unmap_view(struct view *view);
 
 /* sender.c */
 struct sender_snapshot {
-	uint64_t epoch, epoch_seq, ended_epoch, start, pidns;
+	uint64_t epoch, epoch_seq, ended_epoch, start, pidns, timens;
 	uint32_t state;
 	int32_t pid;
 };

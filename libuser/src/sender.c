@@ -85,11 +85,27 @@ static void drop_role(struct tx *t)
 
 /* ---------------------------------------------------------------- who sends */
 
-static uint64_t own_pidns(void)
+static uint64_t namespace_of(const char *path)
 {
 	struct stat st;
 
-	return stat("/proc/self/ns/pid", &st) ? 0 : st.st_ino;
+	return stat(path, &st) ? 0 : st.st_ino;
+}
+
+/* 0 when /proc is not there or that of another pid namespace: pids can't be looked up then. */
+static uint64_t own_pidns(void)
+{
+	char self[16] = "";
+
+	if (readlink("/proc/self", self, sizeof(self) - 1) <= 0 || atoi(self) != getpid())
+		return 0;
+	return namespace_of("/proc/self/ns/pid");
+}
+
+/* Start times count from a moment that each time namespace sets for itself. */
+static uint64_t own_timens(void)
+{
+	return namespace_of("/proc/self/ns/time");
 }
 
 /*
@@ -133,8 +149,10 @@ int hftchan_snapshot(const struct hftchan *ch, struct sender_snapshot *s)
 		s->pid = HFTCHAN_LOAD(&c->sender_pid);
 		s->start = HFTCHAN_LOAD(&c->sender_start);
 		s->pidns = HFTCHAN_LOAD(&c->sender_pidns);
+		s->timens = HFTCHAN_LOAD(&c->sender_timens);
 		HFTCHAN_FENCE_ACQUIRE();
-		if (HFTCHAN_LOAD(&c->sender_state) == s->state &&
+		/* acquire: who finds ATTACHED again, of the next sender, finds its epoch, too */
+		if (HFTCHAN_LOAD_ACQUIRE(&c->sender_state) == s->state &&
 		    HFTCHAN_LOAD(&c->epoch) == s->epoch)
 			return 0;
 	}
@@ -144,7 +162,7 @@ int hftchan_snapshot(const struct hftchan *ch, struct sender_snapshot *s)
 /* Can this process tell whether the sender lives? Not from another pid namespace. */
 bool hftchan_sender_visible(const struct sender_snapshot *s)
 {
-	return s->pid > 0 && s->pidns == own_pidns();
+	return s->pid > 0 && s->pidns && s->pidns == own_pidns();
 }
 
 /*
@@ -165,7 +183,8 @@ bool hftchan_sender_dead(const struct sender_snapshot *s)
 	if (!read_stat(s->pid, &state, &start, &threads))
 		return false;
 	/* a main thread that has left is a zombie, too, while the other threads go on */
-	return (s->start && start != s->start) || state == 'X' || (state == 'Z' && threads <= 1);
+	return (s->start && start != s->start && s->timens == own_timens()) || state == 'X' ||
+	       (state == 'Z' && threads <= 1);
 }
 
 /* The end as its owner wrote it down, without looking up who lives. */
@@ -227,6 +246,7 @@ int hftchan_attach(struct hftchan *ch, unsigned int flags, struct hftchan_tx **t
 	HFTCHAN_STORE(&c->sender_pid, t->pid);
 	HFTCHAN_STORE(&c->sender_start, start);
 	HFTCHAN_STORE(&c->sender_pidns, own_pidns());
+	HFTCHAN_STORE(&c->sender_timens, own_timens());
 	HFTCHAN_STORE(&c->attached_ns, hftchan_now_ns(CLOCK_REALTIME));
 	HFTCHAN_STORE(&c->epoch_seq, seq);
 	HFTCHAN_STORE(&t->view.sender->heartbeat_ns, 0);
@@ -282,27 +302,21 @@ int hftchan_send_batch(struct hftchan_tx *tx, const struct hftchan_msg *msgs, un
 	const struct hftchan_ring *r = &tx->ring;
 	const uint64_t quarter = (r->slot_mask + 1) / 4;
 	uint64_t done, k, i;
+	int err;
 
 	for (i = 0; i < nr; i++) {
-		if (msgs[i].len > r->payload_size || (!r->varlen && msgs[i].len != r->payload_size))
-			return -EMSGSIZE;
-		if (r->varlen ? msgs[i].type & HFTCHAN_TYPE_RESERVED : msgs[i].type)
-			return -EINVAL;
+		err = hftchan_tx_fits(tx, msgs[i].len, msgs[i].type);
+		if (err)
+			return err;
 	}
 	for (done = 0; done < nr; done += k) {
 		k = nr - done < quarter ? nr - done : quarter;
 		hftchan_ring_mark(r, tx->seq, k);
 		for (i = 0; i < k; i++) {
 			const struct hftchan_msg *m = &msgs[done + i];
-			unsigned char *p = hftchan_ring_payload(r, tx->seq + i);
 
-			if (r->varlen) {
-				struct hftchan_varlen head = { m->len, m->type };
-
-				hftchan_ring_copy_in(p, &head, sizeof(head));
-				p += sizeof(head);
-			}
-			hftchan_ring_copy_in(p, m->data, m->len);
+			hftchan_ring_copy_in(hftchan_tx_head(tx, tx->seq + i, m->len, m->type),
+					     m->data, m->len);
 		}
 		hftchan_ring_commit(r, tx->seq, k);
 		tx->seq += k;

@@ -151,7 +151,7 @@ static void test_send_varlen(void **state)
 	(void)state;
 	/* the payload may come before its length: both are before the fence */
 	assert_string_equal(TRACE_OF(hftchan_send_type(&tx.pub, payload, 9, 5)),
-			    "sP1.1 sP1.2 sP1.0 R sS1=1 sS3=D3");
+			    "sP1.0 sP1.1 sP1.2 R sS1=1 sS3=D3");
 	assert_string_equal(TRACE_OF(hftchan_send(&tx.pub, payload, 0)), "sP2.0 R sS2=2 sS4=D4");
 }
 

@@ -123,9 +123,13 @@ static void test_wrong_lengths(void **state)
 	/* a type where there is no place for one */
 	assert_int_equal(hftchan_send_type(tx, buf, 9, 1), -EINVAL);
 	assert_int_equal(hftchan_commit_len(tx, 9, HFTCHAN_TYPE_RESERVED), -EINVAL);
-	/* nothing of it was sent */
+	/* nothing of it was sent, and what is reserved is not touched by it */
 	assert_int_equal(hftchan_tx_seq(tx), 1);
 	assert_int_equal(hftchan_try_recv(rx, buf, sizeof(buf), NULL), -EAGAIN);
+	fill_message(hftchan_reserve(tx), 9, 1, 0);
+	assert_int_equal(hftchan_send(tx, buf, 8), -EMSGSIZE);
+	assert_int_equal(hftchan_send_type(tx, buf, 9, 1), -EINVAL);
+	assert_true(message_is(hftchan_reserve(tx), 9, 1, 0));
 
 	/* a buffer too small keeps the message and says what it needs */
 	send_next(tx);

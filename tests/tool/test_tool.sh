@@ -509,6 +509,65 @@ small_shm()
 		[ "$(ls -A /dev/shm)" = full ]
 }
 
+# Whoever has a clock or a /proc of its own must not take a living sender for a dead one.
+other_namespaces()
+{
+	local publisher
+	fresh --payload 64 --slots 16 --varlen
+	mkfifo "$tmp/fifo"
+	exec 7<>"$tmp/fifo"
+	start publisher pub "$ch" <"$tmp/fifo" && wait_for "$tmp/publisher.err" 'sending to' &&
+		status 0 unshare --time --boottime 100000 "$bin" show "$ch" -j &&
+		tells "sender == 'attached' and sender_pid == $publisher" &&
+		kill -KILL "$publisher" && ends 137 "$publisher" &&
+		status 0 "$bin" show "$ch" -j && tells "sender == 'died'" || return
+	# its pid is that of another process in the /proc it has
+	# shellcheck disable=SC2016  # expanded by the script that is made
+	printf '#!/bin/sh\nexec unshare --pid --fork --kill-child "%s" "$@"\n' "$bin" \
+		>"$tmp/in-pidns" && chmod +x "$tmp/in-pidns" &&
+		bin=$tmp/in-pidns start publisher pub "$ch" <"$tmp/fifo" &&
+		wait_for "$tmp/publisher.err" 'sending to' &&
+		status 0 "$bin" show "$ch" -j &&
+		tells "sender == 'attached' and sender_pid is None" &&
+		status 0 unshare --pid --fork "$bin" show "$ch" -j &&
+		tells "sender == 'attached' and sender_pid is None" || return
+	exec 7>&-
+	ends 0 "$publisher" && rm "$tmp/fifo" && done_with
+}
+
+# more than its memory cgroup may have: an error, not the OOM killer
+cgroup()
+{
+	local group=$1/hftchan-$ch limit=$2 result=0
+	mkdir "$group" && echo 67108864 >"$group/$limit" || return
+	# shellcheck disable=SC2016  # the inner shell's arguments
+	status 1 bash -c 'echo $$ >"$1/cgroup.procs" && shift && exec "$@"' - "$group" \
+		"$bin" create "$ch" --payload 56 --slots 2097152 &&
+		one_error 'needs 128 MiB, this memory cgroup has [0-9]+ MiB available' &&
+		nothing_left || result=1
+	# shellcheck disable=SC2016
+	status 0 bash -c 'echo $$ >"$1/cgroup.procs" && shift && exec "$@"' - "$group" \
+		"$bin" create "$ch" --payload 56 --slots 262144 && done_with || result=1
+	rmdir "$group"
+	return "$result"
+}
+
+# memory_cgroup: where one can be made, and what its limit is called
+memory_cgroup()
+{
+	local type dir
+	while read -r _ dir type _; do
+		case $type in
+		cgroup2)
+			! grep -qw memory "$dir/cgroup.subtree_control" || echo "$dir memory.max"
+			;;
+		cgroup)
+			[ ! -e "$dir/memory.limit_in_bytes" ] || echo "$dir memory.limit_in_bytes"
+			;;
+		esac
+	done </proc/self/mounts
+}
+
 full()
 {
 	export -f small_shm fails status one_error
@@ -523,7 +582,20 @@ if [ "$(id -u)" = 0 ]; then
 	else
 		tap_skip "/dev/shm is full" "no mount namespace can be made here"
 	fi
+	if unshare --pid --fork --time true 2>/dev/null; then
+		tap "a sender in other namespaces" other_namespaces
+	else
+		tap_skip "a sender in other namespaces" "none can be made here"
+	fi
+	read -r dir limit < <(memory_cgroup) || true
+	if [ -n "${limit:-}" ] && [ -w "$dir" ]; then
+		tap "more than the memory cgroup has" cgroup "$dir" "$limit"
+	else
+		tap_skip "more than the memory cgroup has" "no such cgroup can be made here"
+	fi
 else
+	tap_skip "a sender in other namespaces" "not root"
+	tap_skip "more than the memory cgroup has" "not root"
 	tap_skip "somebody else's channels" "not root"
 	tap_skip "/dev/shm is full" "not root"
 fi

@@ -293,7 +293,13 @@ static inline int hftchan_ring_attach(const struct hftchan_ring *r, bool verify_
  * hftchan_ring_mark() - make room for a batch: to be called before the payloads of s .. s+k-1
  * @r: ring
  * @s: seq in hand
- * @k: messages, 1 to nr_slots - 2; more than nr_slots / 4 takes history from receivers at once
+ * @k: messages, 1 to (nr_slots - 1) / 2, in rings of 4 slots hence 1; more than nr_slots / 4 takes
+ *	history from receivers at once
+ *
+ * No fence is between the commits of the batch before and these marks. Where stores may pass each
+ * other a receiver at the oldest message may see its slot marked while the newest that it can find
+ * is still that of before the last batch: hftchan_ring_lap() counts on both batches together not
+ * going once around.
  */
 static inline void hftchan_ring_mark(const struct hftchan_ring *r, uint64_t s, uint64_t k)
 {

@@ -168,7 +168,7 @@ struct hftchan_control {
 	__s32 sender_pid;
 	/** @sender_start: start time in clock ticks since boot, field 22 of /proc/PID/stat */
 	__aligned_u64 sender_start;
-	/** @sender_pidns: inode number of the sender's pid namespace */
+	/** @sender_pidns: inode number of the sender's pid namespace, 0: it could not tell */
 	__aligned_u64 sender_pidns;
 	/** @attached_ns: CLOCK_REALTIME of the last attach */
 	__aligned_u64 attached_ns;
@@ -181,8 +181,10 @@ struct hftchan_control {
 	 *  nobody sends. Says it better than @sender_state, which is NONE for a moment of each
 	 *  attach. Release; pairs with acquire: who sees it finds all that was committed */
 	__aligned_u64 ended_epoch;
+	/** @sender_timens: inode number of the time namespace that @sender_start is of, 0: none */
+	__aligned_u64 sender_timens;
 	/** @__reserved_sender: 0 */
-	__aligned_u64 __reserved_sender[8];
+	__aligned_u64 __reserved_sender[7];
 
 	/* -- at 256, a 128-byte block of its own: a sender that opted in reads it per commit -- */
 	/** @waiters: non-zero when a receiver sleeps; owner writes, relaxed; 0 in shm and local */
