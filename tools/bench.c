@@ -263,7 +263,8 @@ struct bench {
 	int cpus[2];
 	uint64_t ns;	/* how long to measure */
 	bool json;
-	const char *save;	/* a file for the JSON, too */
+	const char *save_path;	/* a file for the JSON, too */
+	FILE *save;
 	pid_t child;	/* PONG's, 0: none */
 	uint64_t *samples;
 	uint64_t blocks;
@@ -1024,17 +1025,24 @@ static int choose_cpus(struct bench *b)
 static int save_json(const struct bench *b)
 {
 	struct json_object *top = make_json(b);
-	int err = json_object_to_file_ext(b->save, top, JSON_C_TO_STRING_PRETTY);
+	int failed;
 
-	if (err)
-		tool_error("bench: can't write the results: %s", json_util_get_last_err());
+	errno = 0;
+	/* what an earlier run left there is of use until now */
+	failed = (ftruncate(fileno(b->save), 0) && errno != EINVAL) ||
+		 fputs(json_object_to_json_string_ext(top, JSON_C_TO_STRING_PRETTY), b->save) < 0 ||
+		 fputc('\n', b->save) < 0 || fflush(b->save);
+	if (failed)
+		tool_error("bench: %s: can't be written: %s", b->save_path,
+			   strerror(errno ? errno : EIO));
 	json_object_put(top);
-	return err;
+	return failed ? TOOL_FAILED : TOOL_OK;
 }
 
 static int report(const struct bench *b)
 {
 	uint64_t nr[NR_REGIMES] = { 0 };
+	int status = TOOL_OK;
 
 	for (uint32_t i = 0; i < b->nr_payloads; i++)
 		for (enum regime regime = NEAR; regime < NR_REGIMES; regime++)
@@ -1043,14 +1051,14 @@ static int report(const struct bench *b)
 		tool_error("bench: stopped before anything was measured");
 		return TOOL_FAILED;
 	}
-	if (b->save && save_json(b))
-		return TOOL_FAILED;
 	if (tool_stopped)
 		tool_note("stopped early: this is what was measured until then");
-	if (!b->json)
-		return print_table(b);
-	tool_print_json(make_json(b));
-	return TOOL_OK;
+	if (b->json)
+		tool_print_json(make_json(b));
+	else
+		status = print_table(b);
+	/* what was measured is shown in any case */
+	return b->save && save_json(b) ? TOOL_FAILED : status;
 }
 
 int cmd_bench(int argc, char **argv)
@@ -1075,7 +1083,7 @@ int cmd_bench(int argc, char **argv)
 			b.processes = key == KEY_PROCESSES;
 			break;
 		case KEY_SAVE:
-			b.save = optarg;
+			b.save_path = optarg;
 			break;
 		case KEY_SECONDS:
 			b.ns = tool_seconds("seconds", optarg);
@@ -1090,6 +1098,14 @@ int cmd_bench(int argc, char **argv)
 	status = choose_cpus(&b);
 	if (status)
 		return status;
+	/* before it is measured, or that would be for nothing */
+	if (b.save_path) {
+		b.save = fopen(b.save_path, "ae");
+		if (!b.save) {
+			tool_error("bench: %s: can't be written: %s", b.save_path, strerror(errno));
+			return TOOL_FAILED;
+		}
+	}
 	tool_catch_signals();
 	calibrate();
 	if (!prepare(&b)) {
@@ -1108,5 +1124,7 @@ int cmd_bench(int argc, char **argv)
 		}
 	}
 	release(&b);
+	if (b.save)
+		fclose(b.save);
 	return status;
 }

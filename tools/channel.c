@@ -160,7 +160,9 @@ int cmd_create(int argc, char **argv)
 	if (ok)
 		printf("%s: %" PRIu64 " slots of %" PRIu64 " bytes, %" PRIu64
 		       " KiB in pages of %u KiB\n",
-		       hftchan_name(ch), info.nr_slots, info.slot_size, info.ring_size / 1024,
+		       hftchan_name(ch), info.nr_slots, info.slot_size,
+		       (info.ring_size + info.page_size - 1) / info.page_size * info.page_size /
+			       1024,
 		       info.page_size / 1024);
 	hftchan_close(ch);
 	return ok ? TOOL_OK : TOOL_FAILED;

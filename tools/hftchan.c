@@ -87,6 +87,7 @@ int main(int argc, char **argv)
 	fill_standard_descriptors();
 	setvbuf(stderr, NULL, _IOLBF, BUFSIZ);	/* whole lines, as several of us may share it */
 	pipe_was_ignored = signal(SIGPIPE, SIG_IGN) == SIG_IGN;
+	signal(SIGXFSZ, SIG_IGN);	/* ulimit -f: an error like any other, with a message */
 	atexit(close_stdout);
 
 	for (i = 0; i < ARRAY_SIZE(commands); i++)

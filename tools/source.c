@@ -105,6 +105,11 @@ static bool open_stream(struct source *s, const char *path)
 		close(s->fd);
 		return false;
 	}
+	/* found out before a role is taken for it */
+	if ((fcntl(s->fd, F_GETFL) & O_ACCMODE) == O_WRONLY) {
+		tool_error("%s: can't be read: it is closed, or open for writing only", s->name);
+		return false;
+	}
 	s->room = BUFFER_BYTES;
 	s->buffer = tool_alloc(1, s->room);
 	return true;
@@ -115,7 +120,7 @@ struct source *source_open(enum source_kind kind, const char *path)
 	struct source *s = tool_alloc(1, sizeof(*s));
 
 	s->kind = kind;
-	s->name = is_stdin(path) ? "standard input" : path;
+	s->name = is_stdin(path) ? "standard input" : *path ? path : "\"\"";
 	s->fd = -1;
 	if (kind == SOURCE_CAPTURE ? open_capture(s, path) : open_stream(s, path))
 		return s;
@@ -168,6 +173,7 @@ static enum source_result next_packet(struct source *s, struct record *r, int ti
 	struct pcap_pkthdr *h;
 	const unsigned char *bytes;
 	enum packet_kind kind;
+	const char *what;
 
 	for (;;) {
 		if (s->is_stream && !readable(s, timeout_ms))
@@ -181,8 +187,11 @@ static enum source_result next_packet(struct source *s, struct record *r, int ti
 			if (tool_stopped)
 				return SOURCE_NOTHING;
 			next_number(s);
-			tool_error("%s: %s; capture or copy the file again", s->where,
-				   pcap_geterr(s->pcap));
+			what = pcap_geterr(s->pcap);
+			tool_error("%s: %s; %s", s->where, what,
+				   strncmp(what, "an interface has", 16) ?
+				   "capture or copy the file again" :
+				   "libpcap reads only interfaces of one link type and one snapshot length: capture or merge them so");
 			return SOURCE_ERROR;
 		}
 		next_number(s);
@@ -313,8 +322,13 @@ static bool detect(const char *path, enum source_kind *kind)
 {
 	uint32_t magic = 0;
 	struct stat st;
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	int fd;
 
+	if (is_stdin(path)) {
+		tool_error("standard input: not a file; only a file can be verified against");
+		return false;
+	}
+	fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);	/* a FIFO is not waited for */
 	if (fd < 0 || fstat(fd, &st)) {
 		tool_error("%s: can't be opened: %s", path, strerror(errno));
 		if (fd >= 0)
@@ -332,6 +346,7 @@ static bool detect(const char *path, enum source_kind *kind)
 			0x0a0d0d0a,		/* pcapng */
 			0xa1b2c3d4, 0xd4c3b2a1,	/* pcap, microseconds */
 			0xa1b23c4d, 0x4d3cb2a1,	/* pcap, nanoseconds */
+			0xa1b2cd34, 0x34cdb2a1,	/* pcap, as an old libpcap had it modified */
 		};
 		size_t i;
 
@@ -384,6 +399,10 @@ bool records_load(struct records *all, const char *path)
 		all->ends[all->nr++] = used;
 	}
 	source_close(s);
+	if (tool_stopped && result != SOURCE_ERROR) {
+		tool_error("%s: stopped by a signal while it was read", path);
+		result = SOURCE_ERROR;
+	}
 	if (result == SOURCE_END && !all->nr) {
 		tool_error("%s: holds no message", path);
 		result = SOURCE_ERROR;

@@ -7,11 +7,14 @@
 #include <errno.h>
 #include <getopt.h>
 #include <inttypes.h>
+#include <locale.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include <wchar.h>
+#include <wctype.h>
 
 #include "source.h"
 #include "tool.h"
@@ -19,6 +22,8 @@
 #define BATCH_MAX	256
 #define BATCH_BYTES	(4 << 20)
 #define OUTPUT_BYTES	(1 << 20)
+/* \xNN for each byte, or two digits and a seq; and a newline */
+#define TEXT_BYTES(len)	(4 * (size_t)(len) + 24)
 
 enum output {
 	OUTPUT_DEFAULT,	/* print, but quiet when verifying or with JSON */
@@ -47,7 +52,8 @@ enum ending {
  * @msgs: batch
  * @nr_max: messages in it
  * @stride: bytes for each at @buffer
- * @text: one message for printing
+ * @out: what is to be printed, @out_used bytes of the @out_room there
+ * @deaths: senders known to have died
  * @first: seq joined at
  * @next: seq expected next; what lies between the two was received or lost
  */
@@ -67,7 +73,11 @@ struct sub {
 	unsigned int nr_max;
 	size_t stride;
 	unsigned char *buffer;
-	char *text;
+	char *out;
+	size_t out_used;
+	size_t out_room;
+	bool json;
+	uint64_t deaths;
 	uint64_t first;
 	uint64_t next;
 	uint64_t received;
@@ -79,20 +89,35 @@ struct sub {
 
 /* ---------------------------------------------------------------- output */
 
-static bool write_out(const void *data, size_t len)
+/*
+ * All of it, also when a signal comes meanwhile: what is counted as received has been printed. A
+ * second signal gives up a reader that takes nothing. Not by stdio, which drops what it holds.
+ */
+static bool flush_out(struct sub *s)
 {
-	if (fwrite(data, 1, len, stdout) == len)
-		return true;
-	tool_output_error = errno;
-	return false;
+	size_t done = 0;
+	ssize_t n;
+
+	while (done < s->out_used) {
+		n = write(STDOUT_FILENO, s->out + done, s->out_used - done);
+		if (n >= 0) {
+			done += (size_t)n;
+		} else if (errno != EINTR || tool_stopped > 1) {
+			tool_output_error = errno;
+			s->out_used = 0;
+			return false;
+		}
+	}
+	s->out_used = 0;
+	return true;
 }
 
-static bool flush_out(void)
+/* Room for @len more bytes at the end of what is to be printed; NULL: output has failed. */
+static char *room_for(struct sub *s, size_t len)
 {
-	if (!fflush(stdout))
-		return true;
-	tool_output_error = errno;
-	return false;
+	if (s->out_used + len > s->out_room && !flush_out(s))
+		return NULL;
+	return s->out + s->out_used;
 }
 
 /* Nobody will read what there may be to write: found out while there is nothing to write. */
@@ -100,7 +125,8 @@ static bool reader_gone(const struct sub *s)
 {
 	struct pollfd p = { STDOUT_FILENO, 0, 0 };
 
-	if (s->output == OUTPUT_QUIET || poll(&p, 1, 0) <= 0 || !(p.revents & POLLERR))
+	if ((s->output == OUTPUT_QUIET && !s->json) || poll(&p, 1, 0) <= 0 ||
+	    !(p.revents & POLLERR))
 		return false;
 	tool_output_error = EPIPE;
 	return true;
@@ -115,37 +141,61 @@ static char *put_hex(char *to, unsigned char byte)
 	return to;
 }
 
+/* Bytes of the character at @p that can be printed as it is, 0: none, it is a control or no UTF-8. */
+static size_t printable(const unsigned char *p, size_t len)
+{
+	mbstate_t state = { 0 };
+	wchar_t wide;
+	size_t n;
+
+	if (*p < 0x80)
+		return (*p >= ' ' && *p != 127) || *p == '\t';
+	n = mbrtowc(&wide, (const char *)p, len, &state);
+	return n <= len && !iswcntrl((wint_t)wide) ? n : 0;
+}
+
+/* text as it is; what could move the cursor of a terminal as \xNN */
+static char *put_text(char *to, const unsigned char *p, size_t len)
+{
+	size_t n;
+
+	for (; len; p += n, len -= n) {
+		n = printable(p, len);
+		if (n) {
+			to = mempcpy(to, p, n);
+		} else {
+			to = put_hex(mempcpy(to, "\\x", 2), *p);
+			n = 1;
+		}
+	}
+	return to;
+}
+
 static bool output(struct sub *s, const struct hftchan_msg *m)
 {
 	const unsigned char *p = m->data;
-	char *to = s->text;
+	char *to;
 	uint32_t i;
 
-	switch (s->output) {
-	case OUTPUT_RAW:
-		return write_out(p, m->len);
-	case OUTPUT_HEX:
-		to += sprintf(to, "%" PRIu64 " ", m->seq);
-		for (i = 0; i < m->len; i++)
-			to = put_hex(to, p[i]);
-		break;
-	case OUTPUT_PRINT:
-		/* text as it is; what could move the cursor of a terminal as \xNN */
-		for (i = 0; i < m->len; i++) {
-			if ((p[i] < ' ' && p[i] != '\t') || p[i] == 127) {
-				*to++ = '\\';
-				*to++ = 'x';
-				to = put_hex(to, p[i]);
-			} else {
-				*to++ = (char)p[i];
-			}
-		}
-		break;
-	default:
+	if (s->output == OUTPUT_QUIET)
 		return true;
+	to = room_for(s, s->output == OUTPUT_RAW ? m->len : TEXT_BYTES(m->len));
+	if (!to)
+		return false;
+	if (s->output == OUTPUT_RAW) {
+		to = mempcpy(to, p, m->len);
+	} else {
+		if (s->output == OUTPUT_HEX) {
+			to += sprintf(to, "%" PRIu64 " ", m->seq);
+			for (i = 0; i < m->len; i++)
+				to = put_hex(to, p[i]);
+		} else {
+			to = put_text(to, p, m->len);
+		}
+		*to++ = '\n';
 	}
-	*to++ = '\n';
-	return write_out(s->text, (size_t)(to - s->text));
+	s->out_used = (size_t)(to - s->out);
+	return true;
 }
 
 /* ---------------------------------------------------------------- what was received */
@@ -219,14 +269,18 @@ static enum ending take(struct sub *s, unsigned int nr)
 
 static enum ending sender_gone(struct sub *s)
 {
-	struct hftchan_sender sender = { 0 };
+	struct hftchan_info info = { .size = sizeof(info) };
+	uint64_t deaths = s->deaths, epoch = 0;
 
-	if (hftchan_rx_sender(s->rx, &sender))
-		sender.state = HFTCHAN_SENDER_NONE;
+	if (!hftchan_get_info(s->ch, &info)) {
+		/* a successor, if there is one by now, has counted the death */
+		deaths = info.nr_deaths + (info.sender_state == HFTCHAN_SENDER_DIED);
+		epoch = info.epoch - (info.sender_state == HFTCHAN_SENDER_ATTACHED);
+	}
 	tool_note("%s: the sender of epoch %" PRIu64 " %s; all it sent has been read%s",
-		  hftchan_name(s->ch), sender.epoch,
-		  sender.state == HFTCHAN_SENDER_DIED ? "died" : "has gone",
+		  hftchan_name(s->ch), epoch, deaths > s->deaths ? "died" : "has gone",
 		  s->follow ? ", waiting for the next" : "");
+	s->deaths = deaths;
 	return s->follow ? NOT_YET : SENDER_GONE;
 }
 
@@ -246,7 +300,7 @@ static enum ending receive(struct sub *s)
 		int n = hftchan_try_recv_batch(s->rx, s->buffer, s->stride, s->msgs, wanted(s));
 
 		if (n == -EAGAIN) {	/* nothing to do: a good time to let out what is there */
-			if (!flush_out())
+			if (!flush_out(s))
 				return FAILED;
 			n = hftchan_recv_batch(s->rx, s->buffer, s->stride, s->msgs, wanted(s));
 		}
@@ -331,7 +385,6 @@ struct request {
 	uint64_t seq;
 	enum hftchan_wait_mode wait;
 	struct hftchan_expect expect;
-	bool json;
 };
 
 static void parse_join(struct request *q, const char *text)
@@ -396,16 +449,16 @@ static void parse_options(struct sub *s, struct request *q, int argc, char **arg
 			q->expect.check_type = 1;
 			break;
 		case 'j':
-			q->json = true;
+			s->json = true;
 			break;
 		}
 	}
 	if (s->allow_lost && !s->path)
 		tool_usage(&command, "--allow-lost is for --verify");
-	if (q->json && s->output != OUTPUT_DEFAULT && s->output != OUTPUT_QUIET)
+	if (s->json && s->output != OUTPUT_DEFAULT && s->output != OUTPUT_QUIET)
 		tool_usage(&command, "--json and messages would share standard output");
 	if (s->output == OUTPUT_DEFAULT)
-		s->output = s->path || q->json ? OUTPUT_QUIET : OUTPUT_PRINT;
+		s->output = s->path || s->json ? OUTPUT_QUIET : OUTPUT_PRINT;
 }
 
 /* All memory there will be. */
@@ -417,11 +470,10 @@ static void make_buffers(struct sub *s)
 	if (!s->nr_max)
 		s->nr_max = 1;
 	s->buffer = tool_alloc(s->nr_max, s->stride);
-	/* \xNN for each byte, or two digits and a seq; and a newline */
-	if (s->output == OUTPUT_PRINT || s->output == OUTPUT_HEX)
-		s->text = tool_alloc(1, 4 * s->info.payload_size + 24);
-	if (s->output != OUTPUT_QUIET)
-		setvbuf(stdout, NULL, _IOFBF, OUTPUT_BYTES);
+	if (s->output == OUTPUT_QUIET)
+		return;
+	s->out_room = OUTPUT_BYTES + TEXT_BYTES(s->info.payload_size);
+	s->out = tool_alloc(1, s->out_room);
 }
 
 static bool join(struct sub *s, const struct request *q)
@@ -435,6 +487,7 @@ static bool join(struct sub *s, const struct request *q)
 		tool_library_error();
 		return false;
 	}
+	s->deaths = s->info.nr_deaths;
 	s->first = hftchan_rx_seq(s->rx);
 	s->next = s->first;
 	s->end = HFTCHAN_SEQ_MASK;
@@ -478,15 +531,17 @@ static void summary_text(const struct sub *s, uint64_t missing)
 }
 
 /* The summary, and what it means for the exit status. */
-static bool conclude(struct sub *s, enum ending ending, bool json)
+static bool conclude(struct sub *s, enum ending ending)
 {
 	uint64_t missing = 0;
 
+	if (!flush_out(s))
+		ending = FAILED;
 	lose(s, hftchan_rx_seq(s->rx));	/* a lap behind which nothing came */
 	/* who asks for some messages only does not miss the others */
 	if (s->all.nr && s->received < s->count)
 		missing = s->end + 1 - s->next;
-	if (json && !tool_output_error)
+	if (s->json && !tool_output_error)
 		summary_json(s, missing);
 	else
 		summary_text(s, missing);
@@ -512,6 +567,7 @@ int cmd_sub(int argc, char **argv)
 
 	parse_options(&s, &q, argc, argv);
 	tool_catch_signals();
+	setlocale(LC_CTYPE, "C.UTF-8");	/* for printable(), whatever the user has */
 	s.ch = tool_open(argv[optind], &q.expect);
 	if (!s.ch)
 		return TOOL_FAILED;
@@ -524,12 +580,12 @@ int cmd_sub(int argc, char **argv)
 		goto out_close;
 	make_buffers(&s);
 	if (join(&s, &q))
-		ok = conclude(&s, receive(&s), q.json);
+		ok = conclude(&s, receive(&s));
 out_close:
 	hftchan_leave(s.rx);
 	hftchan_close(s.ch);
 	records_free(&s.all);
 	free(s.buffer);
-	free(s.text);
+	free(s.out);
 	return ok ? TOOL_OK : TOOL_FAILED;
 }

@@ -133,7 +133,10 @@ uint64_t tool_now(void);
 /* tool_now_and_then() - true at most once a second; *@next begins as 0 */
 bool tool_now_and_then(uint64_t *next);
 
-/* tool_catch_signals() - from now on SIGINT, SIGTERM and SIGHUP only set tool_stopped */
+/*
+ * tool_catch_signals() - from now on SIGINT, SIGTERM and SIGHUP only set tool_stopped: to 1, and
+ * from the second on to 2, when also what should still be finished is given up
+ */
 void tool_catch_signals(void);
 extern volatile sig_atomic_t tool_stopped;
 

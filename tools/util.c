@@ -294,7 +294,8 @@ bool tool_now_and_then(uint64_t *next)
 static void on_signal(int signo)
 {
 	(void)signo;
-	tool_stopped = 1;
+	if (tool_stopped < 2)
+		tool_stopped++;
 }
 
 void tool_catch_signals(void)

@@ -58,7 +58,8 @@ int hftchan_join(struct hftchan *ch, enum hftchan_join_at at, uint64_t seq, stru
 		return hftchan_fail(ENODEV, "%s: was destroyed", ch->name);
 	if (at == HFTCHAN_JOIN_SEQ && (seq < ring->first_seq || seq > HFTCHAN_SEQ_MASK))
 		return hftchan_fail(EINVAL,
-				    "%s: seq %" PRIu64 ": %" PRIu64 " (the first one) to %llu",
+				    "%s: seq %" PRIu64 " is not from %" PRIu64
+				    " (the channel's first) to %llu",
 				    ch->name, seq, ring->first_seq, HFTCHAN_SEQ_MASK);
 	err = hftchan_snapshot(ch, &s);
 	if (err)

@@ -199,7 +199,7 @@ int hftchan_attach(struct hftchan *ch, unsigned int flags, struct hftchan_tx **t
 {
 	static pthread_once_t once = PTHREAD_ONCE_INIT;
 	struct hftchan_control *c;
-	uint64_t seq, bad, epoch, start = 0;
+	uint64_t seq, bad, epoch, pidns, timens, start = 0;
 	struct tx *t;
 	long threads;
 	char state;
@@ -234,6 +234,11 @@ int hftchan_attach(struct hftchan *ch, unsigned int flags, struct hftchan_tx **t
 	}
 	t->pub.seq = seq;
 
+	/* looked up before: what is between two epochs in the page is there for a moment only */
+	read_stat(t->pid, &state, &start, &threads);
+	pidns = own_pidns();
+	timens = own_timens();
+
 	/* NONE before, ATTACHED after: a reader of the fields between can tell that they change */
 	epoch = HFTCHAN_LOAD(&c->epoch);
 	if (HFTCHAN_LOAD(&c->ended_epoch) != epoch) {
@@ -242,11 +247,10 @@ int hftchan_attach(struct hftchan *ch, unsigned int flags, struct hftchan_tx **t
 	}
 	HFTCHAN_STORE(&c->sender_state, HFTCHAN_SENDER_NONE);
 	HFTCHAN_FENCE_RELEASE();	/* pairs with the fence in hftchan_snapshot() */
-	read_stat(t->pid, &state, &start, &threads);
 	HFTCHAN_STORE(&c->sender_pid, t->pid);
 	HFTCHAN_STORE(&c->sender_start, start);
-	HFTCHAN_STORE(&c->sender_pidns, own_pidns());
-	HFTCHAN_STORE(&c->sender_timens, own_timens());
+	HFTCHAN_STORE(&c->sender_pidns, pidns);
+	HFTCHAN_STORE(&c->sender_timens, timens);
 	HFTCHAN_STORE(&c->attached_ns, hftchan_now_ns(CLOCK_REALTIME));
 	HFTCHAN_STORE(&c->epoch_seq, seq);
 	HFTCHAN_STORE(&t->view.sender->heartbeat_ns, 0);

@@ -28,9 +28,10 @@
  *                             A file of its own, as nobody who only reads must be able to hold them
  * MOUNT/hftchan-NAME-TIME     the ring, where a hugetlbfs with enough free pages is mounted
  *
- * A file gets its name by linkat() when it is complete, the control file last, and loses it in the
- * other order. So no half-made channel is ever seen; a creator or destroyer killed in between
- * leaves at most the lock file, which the next creator replaces, and a ring on hugetlbfs.
+ * Files are made without names, which takes as long as the ring is large. Then they get them by
+ * linkat(), the control file last, and lose them in the other order. So no half-made channel is
+ * ever seen; a creator or destroyer killed between two links leaves at most the lock file, which
+ * the next creator replaces, and a ring on hugetlbfs.
  */
 #define SHM_DIR		"/dev/shm"
 #define SENDER_OFFSET	(64ULL << 10)
@@ -101,7 +102,7 @@ static int open_regular(const char *full, const char *path, int flags, uid_t own
 		err = not_regular(full, path);
 	else if (owner != (uid_t)-1 && st->st_uid != owner && st->st_uid != 0)
 		err = hftchan_fail(EPERM,
-				   "%s: %s belongs to uid %d, expected uid %d or root; if that owner is right, name it",
+				   "%s: %s belongs to uid %d, expected uid %d or root; if that owner is right, ask for it: --owner, or expect.owner",
 				   full, path, st->st_uid, owner);
 	else if (owner != (uid_t)-1 && (st->st_mode & 0022))
 		err = hftchan_fail(EPERM,
@@ -261,17 +262,21 @@ static int read_control(const char *full, int fd, const struct stat *st, struct 
 	return 0;
 }
 
-/* An open control file whose page is consistent -> a handle. Takes over @fd, also on failure. */
-static int open_fd(const char *full, int fd, const struct stat *st, struct hftchan **chp)
+/*
+ * An open control file whose page is consistent -> a handle. @ring_fd: the file that its ring_path
+ * is about to name, -1: that is to be looked up. Takes over both, also on failure.
+ */
+static int open_fd(const char *full, int fd, const struct stat *st, int ring_fd,
+		   struct hftchan **chp)
 {
 	struct hftchan_control g;
 	struct hftchan *ch = NULL;
-	int ring_fd = fd, err;
+	int err;
 
 	err = read_control(full, fd, st, &g);
 	if (err)
 		goto err_close;
-	if (g.ring_path[0]) {
+	if (g.ring_path[0] && ring_fd < 0) {
 		ring_fd = open_huge_ring(full, &g, st->st_uid, O_RDONLY);
 		if (ring_fd < 0) {
 			err = ring_fd;
@@ -281,24 +286,23 @@ static int open_fd(const char *full, int fd, const struct stat *st, struct hftch
 	ch = hftchan_alloc(&hftchan_shm, full, &g);
 	if (!ch) {
 		err = hftchan_fail(ENOMEM, "%s: out of memory", full);
-		goto err_ring;
+		goto err_close;
 	}
 	ch->st = *st;
-	err = map_view(full, &g, fd, ring_fd, PROT_READ, &ch->view);
+	err = map_view(full, &g, fd, ring_fd < 0 ? fd : ring_fd, PROT_READ, &ch->view);
 	if (err)
-		goto err_ring;
-	if (ring_fd != fd)
+		goto err_close;
+	if (ring_fd >= 0)
 		close(ring_fd);
 	ch->fd = fd;
 	hftchan_ring_setup(&ch->ring, &g, ch->view.ring);
 	*chp = ch;
 	return 0;
 
-err_ring:
-	free(ch);
-	if (ring_fd != fd)
-		close(ring_fd);
 err_close:
+	free(ch);
+	if (ring_fd >= 0)
+		close(ring_fd);
 	close(fd);
 	return err;
 }
@@ -310,7 +314,7 @@ static int shm_open_channel(const char *full, uid_t owner, struct hftchan **chp)
 	int fd;
 
 	fd = open_regular(full, p.control, O_RDONLY, owner == (uid_t)-1 ? geteuid() : owner, &st);
-	return fd < 0 ? fd : open_fd(full, fd, &st, chp);
+	return fd < 0 ? fd : open_fd(full, fd, &st, -1, chp);
 }
 
 /* ---------------------------------------------------------------- the lock file's two locks */
@@ -469,21 +473,28 @@ static void shm_drop_role(struct tx *tx)
 /* Give an unnamed file its mode and owner; it has no name yet, so nobody sees it before. */
 static int set_access(const char *full, int fd, mode_t mode, const struct hftchan_attr *a)
 {
-	if ((a->owner != (uid_t)-1 || a->group != (gid_t)-1) && fchown(fd, a->owner, a->group))
-		return hftchan_fail(errno, "%s: can't give it to uid %d, gid %d: %m", full,
-				    (int)a->owner, (int)a->group);
+	if (a->owner != (uid_t)-1 && fchown(fd, a->owner, (gid_t)-1))
+		return hftchan_fail(errno,
+				    "%s: can't give it to uid %u: %m; only root may give it away",
+				    full, a->owner);
+	if (a->group != (gid_t)-1 && fchown(fd, (uid_t)-1, a->group))
+		return hftchan_fail(errno,
+				    "%s: can't give it to gid %u: %m; it must be a group of yours",
+				    full, a->group);
 	/* after fchown, which may clear bits; not subject to the umask */
 	if (fchmod(fd, mode))
 		return hftchan_fail(errno, "%s: can't set mode %04o: %m", full, mode);
 	return 0;
 }
 
-static int link_fd(int fd, const char *path)
+static int link_new(const char *full, int fd, const char *path)
 {
 	char self[32];
 
 	snprintf(self, sizeof(self), "/proc/self/fd/%d", fd);
-	return linkat(AT_FDCWD, self, AT_FDCWD, path, AT_SYMLINK_FOLLOW) ? -errno : 0;
+	if (!linkat(AT_FDCWD, self, AT_FDCWD, path, AT_SYMLINK_FOLLOW))
+		return 0;
+	return hftchan_fail(errno, "%s: can't make %s: %m", full, path);
 }
 
 static int open_unnamed(const char *full, const char *dir)
@@ -492,9 +503,19 @@ static int open_unnamed(const char *full, const char *dir)
 
 	if (fd >= 0)
 		return fd;
-	return hftchan_fail(errno,
-			    "%s: can't make a file in %s: %m; is a tmpfs mounted there?", full,
-			    dir);
+	switch (errno) {
+	case ENOSPC:
+		return hftchan_fail(errno,
+				    "%s: can't make a file in %s: %m; destroy what is not needed, see also: df -i %s",
+				    full, dir, dir);
+	case ENOENT:
+	case EISDIR:
+	case EOPNOTSUPP:
+		return hftchan_fail(errno,
+				    "%s: can't make a file in %s: %m; mount a tmpfs there", full, dir);
+	default:
+		return hftchan_fail(errno, "%s: can't make a file in %s: %m", full, dir);
+	}
 }
 
 /* Remove what @path names, if anything. */
@@ -517,14 +538,12 @@ static int link_lock(const char *full, const struct paths *p, const struct hftch
 	if (fd < 0)
 		return fd;
 	err = set_access(full, fd, 0600, a);
-	if (!err) {
-		err = lock_fd(fd, LOCK_NAME);
-		if (!err)
-			err = link_fd(fd, p->lock);
-		if (!err)
-			return fd;
-		hftchan_fail(-err, "%s: can't make %s: %s", full, p->lock, strerror(-err));
-	}
+	if (!err && lock_fd(fd, LOCK_NAME))
+		err = hftchan_fail(errno, "%s: can't lock a file in " SHM_DIR ": %m", full);
+	if (!err)
+		err = link_new(full, fd, p->lock);
+	if (!err)
+		return fd;
 	unlock_close(fd);
 	return err;
 }
@@ -561,6 +580,10 @@ static int lock_new_name(const char *full, const struct paths *p, const struct h
 		old = lock_name(full, p, owner);
 		if (old == -ENOENT || old == -ENODEV)	/* its owner has removed it just now */
 			continue;
+		if ((old == -EPERM || old == -EACCES) && !lstat(p->lock, &st) && S_ISREG(st.st_mode))
+			return hftchan_fail(-old,
+					    "%s: %s of uid %d stands in the way; that user or root can remove it with: hftchan destroy --force",
+					    full, p->lock, st.st_uid);
 		if (old < 0)
 			return old == -EBUSY ? -EEXIST : old;
 		err = lstat(p->control, &st) ? remove_name(full, p->lock) : 0;
@@ -628,17 +651,18 @@ static bool find_hugetlbfs(char *dir, size_t size)
 }
 
 /*
- * Put the ring on hugetlbfs if that works, and record where in @g. Not an error if not: then the
- * ring is in the control file, in small pages, and `show` says so.
+ * The ring's file on hugetlbfs if that works, still without the name that is recorded in @g.
+ * Return: descriptor; -1 is no error: then the ring is in the control file, in small pages, and
+ * `show` says so.
  */
-static void try_huge_ring(const char *full, struct hftchan_control *g, const struct hftchan_attr *a)
+static int make_huge_ring(const char *full, struct hftchan_control *g, const struct hftchan_attr *a)
 {
 	char dir[HFTCHAN_RING_PATH_MAX - HFTCHAN_NAME_MAX - 32];
 	struct hftchan_control huge = *g;
 	int fd;
 
 	if (g->ring_size < HUGE_PAGE || !find_hugetlbfs(dir, sizeof(dir)))
-		return;
+		return -1;
 	huge.page_size = HUGE_PAGE;
 	huge.ring_offset = 0;
 	huge.ring_tx_offset = 0;
@@ -646,12 +670,14 @@ static void try_huge_ring(const char *full, struct hftchan_control *g, const str
 		 hftchan_bare_name(full), g->created_ns);
 	fd = open(dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
 	if (fd < 0)
-		return;
+		return -1;
 	if (!ftruncate(fd, (off_t)ring_bytes(&huge)) &&
-	    !fill_ring(full, &huge, fd, a->node, true) &&
-	    !set_access(full, fd, a->mode, a) && !link_fd(fd, huge.ring_path))
+	    !fill_ring(full, &huge, fd, a->node, true) && !set_access(full, fd, a->mode, a)) {
 		*g = huge;
+		return fd;
+	}
 	close(fd);
+	return -1;
 }
 
 /* /dev/shm can hold it, or an error that says how much it can. */
@@ -727,73 +753,90 @@ static void unlink_huge(const char *full, const struct hftchan_control *g, uid_t
 	close(dir);
 }
 
+/* A handle to what has no name yet: once the name is there, nothing can fail any more. */
+static int open_unnamed_channel(const char *full, int fd, int ring_fd, struct hftchan **chp)
+{
+	int ro = reopen(fd, O_RDONLY), ro_ring = ring_fd < 0 ? -1 : reopen(ring_fd, O_RDONLY);
+	struct stat st;
+	int err;
+
+	if (ro >= 0 && !fstat(ro, &st) && (ring_fd < 0 || ro_ring >= 0))
+		return open_fd(full, ro, &st, ro_ring, chp);
+	err = hftchan_fail(errno, "%s: can't open what was made: %m", full);
+	if (ro >= 0)
+		close(ro);
+	if (ro_ring >= 0)
+		close(ro_ring);
+	return err;
+}
+
 static int shm_create(const char *full, const struct hftchan_attr *attr,
 		      const struct hftchan_control *geometry, struct hftchan **chp)
 {
 	struct paths p = paths_of(full);
 	struct hftchan_control g = *geometry;
 	struct hftchan *ch = NULL;
-	int lock, fd, ro, err;
+	int lock, fd, ring_fd, err;
 	struct stat st;
 
 	if ((attr->mode & ~(mode_t)0644) || (attr->mode & 0600) != 0600)
 		return hftchan_fail(EINVAL,
 				    "%s: mode %04o: shm: takes 0600, 0640, 0604 or 0644, as who can write to a channel can corrupt it",
 				    full, attr->mode);
+	if (!lstat(p.control, &st))
+		return exists(full, &st);
 	g.sender_offset = SENDER_OFFSET;
 	g.ring_offset = RING_OFFSET;
 	g.ring_tx_offset = RING_OFFSET;
 
-	lock = lock_new_name(full, &p, attr);
-	if (lock < 0)
-		return lock;
-	try_huge_ring(full, &g, attr);
-	err = 0;
-	if (!g.ring_path[0]) {
+	/* what takes time first, without a name: whoever is killed meanwhile leaves nothing */
+	ring_fd = make_huge_ring(full, &g, attr);
+	if (ring_fd < 0) {
 		err = hftchan_room_check(full, g.ring_size);
 		if (!err)
 			err = shm_room_check(full, ring_bytes(&g) + 2 * HFTCHAN_PAGE_BYTES);
 		if (err)
-			goto err_lock;
+			return err;
 	}
 	fd = make_control(full, &g, attr);
 	if (fd < 0) {
 		err = fd;
-		goto err_huge;
+		goto err_ring;
 	}
-	/* a handle first: once the name is there, nothing can fail any more */
 	if (chp) {
-		ro = reopen(fd, O_RDONLY);
-		if (ro < 0 || fstat(ro, &st)) {
-			err = hftchan_fail(errno, "%s: can't open what was made: %m", full);
-			if (ro >= 0)
-				close(ro);
-		} else {
-			err = open_fd(full, ro, &st, &ch);
-		}
-	}
-	if (!err) {
-		err = link_fd(fd, p.control);
+		err = open_unnamed_channel(full, fd, ring_fd, &ch);
 		if (err)
-			err = hftchan_fail(-err,
-					   "%s: can't make %s: %s",
-					   full, p.control, strerror(-err));
-		if (err)
-			hftchan_close(ch);
+			goto err_control;
 	}
-	close(fd);
+	lock = lock_new_name(full, &p, attr);
+	if (lock < 0) {
+		err = lock;
+		goto err_handle;
+	}
+	err = ring_fd < 0 ? 0 : link_new(full, ring_fd, g.ring_path);
+	if (!err)
+		err = link_new(full, fd, p.control);
 	if (err)
-		goto err_huge;
+		goto err_lock;
 	unlock_close(lock);
+	close(fd);
+	if (ring_fd >= 0)
+		close(ring_fd);
 	if (chp)
 		*chp = ch;
 	return 0;
 
-err_huge:
-	unlink_huge(full, &g, attr->owner == (uid_t)-1 ? geteuid() : attr->owner);
 err_lock:
+	unlink_huge(full, &g, attr->owner == (uid_t)-1 ? geteuid() : attr->owner);
 	unlink(p.lock);
 	unlock_close(lock);
+err_handle:
+	hftchan_close(ch);
+err_control:
+	close(fd);
+err_ring:
+	if (ring_fd >= 0)
+		close(ring_fd);
 	return err;
 }
 
@@ -838,7 +881,9 @@ static int shm_destroy(const char *full, bool force)
 	bool made;
 
 	if (lstat(p.control, &st) && errno == ENOENT && (!force || lstat(p.lock, &st)))
-		return hftchan_fail(ENOENT, "%s: no such channel (%s)", full, p.control);
+		return hftchan_fail(ENOENT, "%s: no such channel (%s)%s", full, p.control,
+				    force || lstat(p.lock, &st) ? "" :
+				    ", but a lock file is left of one; --force removes it");
 	lock = lock_old_name(full, &p, force, &made);
 	if (lock < 0)
 		return lock == -EACCES ? may_not_destroy(full) : lock;

@@ -96,15 +96,18 @@ refused()
 		[[ $err == *"$text"* ]]
 }
 
-# until_seen PATTERN: waits until such a channel exists
-until_seen()
+# until_measured PATTERN: waits until such a channel has carried what makes some blocks
+until_measured()
 {
-	local i
-	for ((i = 0; i < 200; i++)); do
-		! names "$1" >/dev/null || return 0
+	local i name newest
+	for ((i = 0; i < 600; i++)); do
+		if name=$(names "$1") && newest=$("$hftchan" show "${name##*/hftchan-}" 2>/dev/null |
+			awk '$1 == "newest" { print $2 }') && [ "${newest:-0}" -gt 100000 ]; then
+			return
+		fi
 		sleep 0.05
 	done
-	echo "no channel $1 appeared"
+	echo "no channel $1 with 100000 messages after 30 s"
 	return 1
 }
 
@@ -116,8 +119,7 @@ by_signal()
 	"$hftchan" bench ping -j --processes --payload 8 --seconds 60 \
 		>"$tap_output.json" 2>"$tap_output.out" &
 	pid=$!
-	until_seen "$pid-*.8.pong" || return
-	sleep 1
+	until_measured "$pid-*.8.pong" || return
 	kill "-$signal" "$pid"
 	wait "$pid" || status=$?
 	cat "$tap_output.out" "$tap_output.json"
@@ -135,8 +137,7 @@ peer_killed()
 	before=$(names || true)
 	"$hftchan" bench ping --processes --payload 8 --seconds 60 >"$tap_output.json" 2>&1 &
 	pid=$!
-	until_seen "$pid-*.8.pong" || return
-	sleep 1
+	until_measured "$pid-*.8.pong" || return
 	read -r child <"/proc/$pid/task/$pid/children"
 	kill -KILL "$child"
 	wait "$pid" || status=$?

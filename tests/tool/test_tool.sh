@@ -20,7 +20,7 @@ chmod 755 "$tmp"
 bin=$tmp/hftchan
 cp "${HFTCHAN_BIN:-$build/hftchan}" "$bin"
 chmod 755 "$bin"
-ch=tool$$
+ch=tool-$$-	# no other run's name begins so
 shm=/dev/shm/hftchan-$ch
 ring_offset=$((2 << 20))
 pids=()
@@ -330,9 +330,26 @@ create()
 }
 tap "create, show, check, destroy" create
 
+# Killed while it fills a large ring, which takes long: it had no name yet, and leaves none.
+create_killed()
+{
+	local creator
+	start creator create "$ch" --payload 1000 --slots 2097152 && sleep 0.1 &&
+		kill -TERM "$creator" && ends 143 "$creator" && nothing_left || return
+	# a lock file without a channel is told of, replaced by its owner, removed by force
+	: >"$shm.lock" && chmod 600 "$shm.lock" &&
+		fails 1 'a lock file is left of one; --force removes it' destroy "$ch" &&
+		status 0 "$bin" create "$ch" --payload 8 --slots 4 &&
+		has "$tmp/out" 'slots of 64 bytes, 4 KiB in pages of 4 KiB' && done_with &&
+		: >"$shm.lock" && chmod 600 "$shm.lock" && status 0 "$bin" destroy "$ch" --force &&
+		nothing_left
+}
+tap "create that is killed" create_killed
+
 names()
 {
-	local long=abcdefghijklmnopqrstuvwxyz0123456789abcdefghijk name
+	local long=abcdefghijklmnopqrstuvwxyz0123456789abcdefghijk name before
+	before=$(compgen -G '/dev/shm/hftchan-[a.-]*')
 	status 0 "$bin" create "${long}" --payload 8 --slots 4 &&
 		status 0 "$bin" destroy "shm:$long" || return
 	for name in '' "${long}l" a/b ../a /a .a -a a:b shm: shm:a/b 'a b' a.lock; do
@@ -346,7 +363,7 @@ names()
 		fails 1 'not in this build' show raw:a &&
 		fails 2 'local: lives' create local: --payload 8 --slots 4 &&
 		fails 1 'local: ' show local: &&
-		! compgen -G '/dev/shm/hftchan-[a.-]*'
+		[ "$(compgen -G '/dev/shm/hftchan-[a.-]*')" = "$before" ]
 }
 tap "names" names
 
@@ -486,6 +503,10 @@ owners()
 	# a name that somebody else took first
 	status 0 "${as_nobody[@]}" create "$ch" --payload 8 --slots 8 &&
 		fails 1 'exists' create "$ch" --payload 8 --slots 8 && done_with || return
+	# or its lock file
+	: >"$shm.lock" && chown nobody "$shm.lock" && chmod 600 "$shm.lock" &&
+		no_create 1 "lock of uid 65534 stands in the way; .*hftchan destroy --force" &&
+		status 0 "$bin" destroy "$ch" --force && nothing_left || return
 	# given away
 	status 0 "$bin" create "$ch" --payload 8 --slots 8 --owner nobody --group nogroup &&
 		[ "$(stat -c %U:%G "$shm" "$shm.lock" | uniq)" = nobody:nogroup ] &&
@@ -627,6 +648,9 @@ lines()
 		tells 'epoch == 2 and first_seq == 6 and next_seq == 7 and messages == 1' &&
 		status 0 "$bin" sub "$ch" --join last &&
 		diff <(printf '%s\n' 'a\x00b\x1b[7m') "$tmp/out" &&
+		printf '\xc2\x9b2J \x9b \xe2\x82\xac \xe2\x82\n' | status 0 "$bin" pub "$ch" &&
+		status 0 "$bin" sub "$ch" --join last &&
+		diff <(printf '\\xc2\\x9b2J \\x9b \xe2\x82\xac \\xe2\\x82\n') "$tmp/out" &&
 		fails 2 'not a whole number' sub "$ch" --join 5x &&
 		done_with
 }
@@ -697,6 +721,10 @@ unreadable()
 		fails 1 "$tmp/none: can't be opened: No such file" sub "$ch" --verify "$tmp/none" &&
 		fails 1 'a directory' pub "$ch" --framed "$tmp" &&
 		fails 1 'not a file' sub "$ch" --verify "$tmp" &&
+		fails 1 'standard input: not a file' sub "$ch" --verify - &&
+		mkfifo "$tmp/verify-fifo" &&
+		fails 1 'verify-fifo: not a file' sub "$ch" --verify "$tmp/verify-fifo" &&
+		rm "$tmp/verify-fifo" && fails 1 '"": can.t be opened' pub "$ch" --pcap '' &&
 		fails 1 'no capture' pub "$ch" --pcap "$messages" &&
 		fails 1 'no capture: .*truncated' pub "$ch" --pcap "$tmp/stump.pcap" &&
 		fails 1 'link type .*105' pub "$ch" --pcap "$tmp/wlan.pcap" &&
@@ -705,7 +733,7 @@ unreadable()
 		fails 1 'not a file' sub "$ch" --verify /dev/null &&
 		status 1 "$bin" pub "$ch" <&- &&
 		has "$tmp/err" "hftchan: standard input: can't be read" &&
-		status 0 "$bin" show "$ch" -j && tells 'newest == 0' && done_with
+		status 0 "$bin" show "$ch" -j && tells 'newest == 0 and epoch == 0' && done_with
 }
 tap "sources that can't be read" unreadable
 
@@ -801,6 +829,19 @@ altered()
 }
 tap "verify finds altered messages" altered
 
+# the number of the first message is the channel's, not 1; a file may be sent again and again
+first_seq()
+{
+	fresh --payload 1500 --slots 64 --varlen --first-seq 1003 &&
+		status 0 "$bin" pub "$ch" --framed "$messages" &&
+		status 0 "$bin" pub "$ch" --framed "$messages" &&
+		status 0 "$bin" sub "$ch" --join 1003 --verify "$messages" -j &&
+		tells 'first_seq == 1003 and last_seq == 1022 and received == 20' &&
+		status 0 "$bin" sub "$ch" --join 1030 --verify "$messages" -j &&
+		tells 'last_seq == 1042 and received == 13' && done_with
+}
+tap "verify counts from the channel's first seq" first_seq
+
 missing()
 {
 	fresh --payload 1500 --slots 64 --varlen &&
@@ -816,6 +857,7 @@ tap "verify finds missing messages" missing
 # 20 messages through 8 slots: who joins at 1 has lost some, exactly as many as it did not get
 lost()
 {
+	local publisher
 	fresh --payload 1500 --slots 8 --varlen && status 0 "$bin" pub "$ch" --framed "$messages" &&
 		status 1 "$bin" sub "$ch" --join 1 --verify "$messages" -j &&
 		has "$tmp/err" '^hftchan: .*lost [0-9]+ messages so far' &&
@@ -827,7 +869,15 @@ lost()
 	# past the end of the file: what was lost there is not the file's
 	status 0 "$bin" pub "$ch" --framed "$messages" &&
 		status 0 "$bin" sub "$ch" --join 1 --verify "$messages" --allow-lost -j &&
-		tells 'lost == last_seq == 20 and received == missing == 0' && done_with
+		tells 'lost == last_seq == 20 and received == missing == 0' || return
+	# also while the sender, which has nothing more to say, is there
+	mkfifo "$tmp/fifo"
+	exec 7<>"$tmp/fifo"
+	start publisher pub "$ch" <"$tmp/fifo" && wait_for "$tmp/publisher.err" 'sending to' &&
+		status 0 "$bin" sub "$ch" --join 1 --verify "$messages" --allow-lost -j &&
+		tells 'lost == last_seq == 20 and received == missing == 0' || return
+	exec 7>&-
+	ends 0 "$publisher" && rm "$tmp/fifo" && done_with
 }
 tap "verify counts losses exactly" lost
 
@@ -890,24 +940,54 @@ else
 	tap_skip "live UDP, IPv6" "no IPv6 here"
 fi
 
+# sent SEQ: until the message with this number is in the channel
+sent()
+{
+	local i
+	for ((i = 0; i < 600; i++)); do
+		"$bin" show "$ch" -j >"$tmp/out" && tells "newest >= $1" >/dev/null 2>&1 && return
+		sleep 0.05
+	done
+	echo "no message $1 after 30 s"
+	return 1
+}
+
+# Datagrams come in order: the last one fits, and when it was sent all have been looked at.
 udp_refused()
 {
 	local port publisher
 	port=$(free_port)
 	fresh --payload 100 --slots 64 --varlen &&
-		start publisher pub "$ch" --udp "127.0.0.1:$port" --idle 0.5 -j &&
+		start publisher pub "$ch" --udp "127.0.0.1:$port" -j &&
 		wait_for "$tmp/publisher.err" '^sending to' &&
-		{ cat "$messages"; printf '\0\0'; } >"$tmp/with-empty" &&
-		datagrams 127.0.0.1 "$port" "$tmp/with-empty" && ends 1 "$publisher" &&
+		{ cat "$messages"; printf '\0\0\0\1x'; } >"$tmp/with-empty" &&
+		datagrams 127.0.0.1 "$port" "$tmp/with-empty" && sent 12 &&
+		kill -TERM "$publisher" && ends 1 "$publisher" &&
 		has "$tmp/publisher.err" '^hftchan: .*: 9 datagrams did not fit shm:' &&
-		json "$tmp/publisher.out" 'messages == 11 and refused == 9 and empty == 1' || return
+		json "$tmp/publisher.out" 'messages == 12 and refused == 9 and empty == 1' || return
 	fresh --payload 64 --slots 64 &&
-		start publisher pub "$ch" --udp "127.0.0.1:$port" --idle 0.5 -j &&
+		start publisher pub "$ch" --udp "127.0.0.1:$port" -j &&
 		wait_for "$tmp/publisher.err" '^sending to' &&
-		datagrams 127.0.0.1 "$port" "$messages" && ends 1 "$publisher" &&
-		json "$tmp/publisher.out" 'messages == 1 and refused == 19' && done_with
+		{ cat "$messages"; printf '\0\100%064d' 0; } >"$tmp/with-last" &&
+		datagrams 127.0.0.1 "$port" "$tmp/with-last" && sent 2 &&
+		kill -TERM "$publisher" && ends 1 "$publisher" &&
+		json "$tmp/publisher.out" 'messages == 2 and refused == 19' && done_with
 }
 tap "datagrams that do not fit" udp_refused
+
+# all_read PORT: until the kernel holds no datagram for it
+all_read()
+{
+	local i local_port
+	printf -v local_port ':%04X' "$1"
+	for ((i = 0; i < 600; i++)); do
+		! awk -v port="$local_port" '$2 ~ port "$" && $5 !~ /:0+$/ { exit 1 }' /proc/net/udp ||
+			return 0
+		sleep 0.05
+	done
+	echo "datagrams were not read within 30 s"
+	return 1
+}
 
 # Stopped while more comes than any buffer takes: each datagram was sent on or counted as dropped.
 udp_dropped()
@@ -918,8 +998,8 @@ udp_dropped()
 for i in range(60000): sys.stdout.buffer.write(struct.pack(">HI1400x", 1404, i))' >"$tmp/flood"
 	fresh --payload 1404 --slots 64 && start publisher pub "$ch" --udp "127.0.0.1:$port" -j &&
 		wait_for "$tmp/publisher.err" '^sending to' && kill -STOP "$publisher" &&
-		datagrams 127.0.0.1 "$port" "$tmp/flood" && kill -CONT "$publisher" && sleep 1 &&
-		kill -TERM "$publisher" && ends 0 "$publisher" && rm "$tmp/flood" &&
+		datagrams 127.0.0.1 "$port" "$tmp/flood" && kill -CONT "$publisher" &&
+		all_read "$port" && kill -TERM "$publisher" && ends 0 "$publisher" && rm "$tmp/flood" &&
 		json "$tmp/publisher.out" 'dropped > 0 and messages + dropped == 60000' && done_with
 }
 tap "datagrams that the kernel dropped" udp_dropped
@@ -1014,6 +1094,56 @@ signals()
 		has "$tmp/subscriber.err" '^hftchan: .*20 missing' && done_with
 }
 tap "signals" signals
+
+# What is counted as received is printed, also when the signal finds it waiting for its reader. A
+# second signal gives up.
+slow_reader()
+{
+	local subscriber lines
+	fresh --payload 64 --slots 16384 --varlen && seq -f '%060g' 9000 | status 0 "$bin" pub "$ch" &&
+		mkfifo "$tmp/slow" || return
+	start_slowly && sleep 0.2 && kill -INT "$subscriber" && lines=$(wc -l <&8) &&
+		ends 0 "$subscriber" && no_errors "$tmp/slow.err" &&
+		has "$tmp/slow.err" "^received $lines messages" || return
+	exec 8<&-
+	start_slowly && sleep 0.2 && kill -INT "$subscriber" && sleep 0.2 &&
+		kill -INT "$subscriber" && ends 1 "$subscriber" &&
+		has "$tmp/slow.err" '^hftchan: standard output: Interrupted' || return
+	exec 8<&-
+	rm "$tmp/slow" && done_with
+}
+
+# The file that `start` makes is no pipe.
+start_slowly()
+{
+	"$bin" sub "$ch" --join oldest >"$tmp/slow" 2>"$tmp/slow.err" &
+	subscriber=$!
+	pids+=("$subscriber")
+	exec 8<"$tmp/slow"
+	wait_for "$tmp/slow.err" '^joined'
+}
+tap "a signal while the reader is slow" slow_reader
+
+# A sender that was killed is not said to have gone in order, though the next one is there by now.
+killed_and_followed()
+{
+	local publisher subscriber next
+	fresh --payload 64 --slots 64 --varlen
+	mkfifo "$tmp/fifo"
+	exec 7<>"$tmp/fifo"
+	start publisher pub "$ch" <"$tmp/fifo" && wait_for "$tmp/publisher.err" 'sending to' &&
+		start subscriber sub "$ch" --follow && wait_for "$tmp/subscriber.err" '^joined' &&
+		kill -STOP "$subscriber" && kill -KILL "$publisher" && ends 137 "$publisher" &&
+		start next pub "$ch" <"$tmp/fifo" && wait_for "$tmp/next.err" 'sending to' &&
+		kill -CONT "$subscriber" && kill -KILL "$next" && ends 137 "$next" &&
+		wait_for "$tmp/subscriber.err" 'epoch 2 died' && echo end | status 0 "$bin" pub "$ch" &&
+		wait_for "$tmp/subscriber.out" '^end$' &&
+		wait_for "$tmp/subscriber.err" 'epoch 3 has gone' && kill -TERM "$subscriber" &&
+		ends 0 "$subscriber" || return
+	exec 7>&-
+	rm "$tmp/fifo" && done_with
+}
+tap "senders killed under a receiver that follows" killed_and_followed
 
 roles()
 {

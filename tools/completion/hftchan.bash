@@ -23,7 +23,7 @@ _hftchan()
 		word=''
 	fi
 	case $previous in
-	--pcap | --framed | --verify)
+	--pcap | --framed | --verify | --save)
 		compopt -o filenames 2>/dev/null
 		mapfile -t COMPREPLY < <(compgen -f -- "$word")
 		return ;;
