@@ -44,7 +44,8 @@ struct output_file {
 	const char *path;		/* NULL: not asked for */
 	const char *shown;		/* for messages: the path, or "standard output" */
 	FILE *file;
-	bool created;			/* a regular file of ours: to be removed on failure */
+	struct stat st;
+	bool created;			/* was not there before: to be removed on failure */
 };
 
 static struct {
@@ -86,6 +87,8 @@ static void remove_partial(struct output_file *out)
 {
 	if (out->created && !unlink(out->path))
 		fprintf(stderr, "itchfeed: %s: removed, it was incomplete\n", out->shown);
+	else if (out->file && S_ISREG(out->st.st_mode))
+		fprintf(stderr, "itchfeed: %s: is incomplete\n", out->shown);
 }
 
 __attribute__((format(printf, 2, 3), noreturn)) static void die(int status, const char *format, ...)
@@ -129,8 +132,6 @@ __attribute__((noreturn)) static void fail_file(const struct output_file *out, i
 
 static void file_open(struct output_file *out)
 {
-	struct stat st;
-
 	if (!out->path)
 		return;
 	if (!strcmp(out->path, "-")) {
@@ -138,11 +139,16 @@ static void file_open(struct output_file *out)
 		out->file = stdout;
 	} else {
 		out->shown = out->path;
-		out->file = fopen(out->path, "we");
+		/* only what was not there before is ours to remove again */
+		out->file = fopen(out->path, "wxe");
+		out->created = out->file;
+		if (!out->file && errno == EEXIST)
+			out->file = fopen(out->path, "we");
 		if (!out->file)
 			fail_file(out, errno);
-		out->created = !fstat(fileno(out->file), &st) && S_ISREG(st.st_mode);
 	}
+	if (fstat(fileno(out->file), &out->st))
+		fail_file(out, errno);
 	setvbuf(out->file, NULL, _IOFBF, 1 << 18);
 }
 
@@ -644,6 +650,10 @@ int main(int argc, char **argv)
 	file_open(&framed);
 	if (capture.path)
 		capture_open();
+	if (framed.file && capture.file && S_ISREG(framed.st.st_mode) &&
+	    framed.st.st_dev == capture.st.st_dev && framed.st.st_ino == capture.st.st_ino)
+		fail_usage("--pcap and --framed: both are %s; give two different files",
+			   capture.shown);
 
 	began_ns = clock_ns();
 	run(market, &mold);
