@@ -17,7 +17,7 @@ CXXFLAGS ?= $(CFLAGS)
 PKG_CONFIG ?= pkg-config
 WERROR ?= 1
 
-ifneq ($(filter . .. / ./ ../,$(B)),)
+ifneq ($(if $(strip $(B)),$(filter $(patsubst %/,%,$(abspath $(B)))/%,$(CURDIR)/),empty),)
 $(error B=$(B): the build directory must be one of its own, as `make clean` removes it)
 endif
 
@@ -64,6 +64,8 @@ FLAGS := $(CC) $(CXX) $(OWN_CPPFLAGS) $(TOOL_CPPFLAGS) $(CPPFLAGS) $(OWN_CFLAGS)
 # the linker's part, and what is linked: a source that went away must leave the programs too
 LINKS = $(LDFLAGS) $(SANITIZERS_LINK) $(TOOL_LIBS) $(LIB_SRC) $(TOOL_SRC) $(FEED_SRC) $(TEST_COMMON)
 
+comma := ,
+
 ifeq ($(V),)
 Q := @
 say = @printf '  %-5s %s\n' $(1) $(2)
@@ -89,7 +91,7 @@ COMPLETION := $(wildcard tools/completion/hftchan.bash)
 REAL_NAME := libhftchan.so.$(VERSION)
 SONAME := libhftchan.so.$(MAJOR)
 LIBS_BUILT := $(addprefix $(B)/,$(REAL_NAME) $(SONAME) libhftchan.so libhftchan.a libhftchan.pc)
-# a part whose sources are absent is no part of the build (a source package may leave out tests/)
+# a part whose sources are absent is no part of the build
 TOOLS_BUILT := $(if $(TOOL_SRC),$(B)/hftchan) $(if $(FEED_SRC),$(B)/itchfeed)
 EXAMPLES := $(EXAMPLE_SRC:libuser/examples/%.c=$(B)/examples/%)
 MAN_PAGES := $(patsubst %.scd,$(B)/man/%,$(notdir $(MAN_SRC)))
@@ -97,7 +99,8 @@ MAN_LINKS := $(if $(MAN_ALIASES),$(addprefix $(B)/man/,$(shell awk '{ print $$1 
 CXX_TESTS := $(CXX_TEST_SRC:tests/protocol/%.cpp=$(B)/cxx/%)
 BENCHES := $(BENCH_SRC:tests/bench/%.c=$(B)/bench/%)
 TESTS := $(TEST_SRC:tests/protocol/%.c=$(B)/tests/%)
-ASAN_BUILT := $(TESTS:$(B)/%=$(B)/asan/%) $(TOOLS_BUILT:$(B)/%=$(B)/asan/%)
+ASAN_BUILT := $(TESTS:$(B)/%=$(B)/asan/%) $(TOOLS_BUILT:$(B)/%=$(B)/asan/%) \
+	$(CXX_TESTS:$(B)/%=$(B)/asan/%)
 
 # ---- goals ------------------------------------------------------------------------------------
 
@@ -208,12 +211,19 @@ $(BENCHES): $(B)/bench/%: $(B)/obj/tests/bench/%.o $(B)/libhftchan.a $(B)/links
 $(EXAMPLES): $(B)/examples/%: $(B)/obj/libuser/examples/%.o $(B)/libhftchan.a $(B)/links
 	$(link)
 
+define cxx
+@mkdir -p $(@D)
+$(call say,CXX,$@)
+$(Q)$(CXX) $(OWN_CPPFLAGS) $(CPPFLAGS) $(OWN_CXXFLAGS) $(CXXFLAGS) $(SANITIZE) $(SANITIZE_LINK) \
+	$(LDFLAGS) -MMD -MP -o $@ $< $(filter %.a,$^) $(1) -lcmocka
+endef
+
 # C++ programs use the shared library, so that what it exports is used too
 $(CXX_TESTS): $(B)/cxx/%: tests/protocol/%.cpp $(B)/libhftchan.so $(B)/flags
-	@mkdir -p $(@D)
-	$(call say,CXX,$@)
-	$(Q)$(CXX) $(OWN_CPPFLAGS) $(CPPFLAGS) $(OWN_CXXFLAGS) $(CXXFLAGS) $(LDFLAGS) -MMD -MP -o $@ $< \
-		-L$(B) -lhftchan -Wl,-rpath,'$$ORIGIN/..' -Wl,--as-needed -lcmocka
+	$(call cxx,-L$(B) -lhftchan -Wl$(comma)-rpath$(comma)'$$ORIGIN/..' -Wl$(comma)--as-needed)
+
+$(CXX_TESTS:$(B)/%=$(B)/asan/%): $(B)/asan/cxx/%: tests/protocol/%.cpp $(B)/asan/libhftchan.a $(B)/flags
+	$(call cxx,-lnuma)
 
 # The man pages' date is the day they are made, unless SOURCE_DATE_EPOCH says otherwise
 define manpage

@@ -192,6 +192,10 @@ stage "C++"
 programs "$build"/cxx/test_*
 each "c++ " 120
 
+stage "C++, sanitized"
+programs "$build"/asan/cxx/test_*
+each "asan c++ " 120
+
 stage "crash: senders killed and resumed"
 programs "$build"/tests/crash
 each "" 300

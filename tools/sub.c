@@ -141,7 +141,7 @@ static char *put_hex(char *to, unsigned char byte)
 	return to;
 }
 
-/* Bytes of the character at @p that can be printed as it is, 0: none, it is a control or no UTF-8. */
+/* Bytes of the character at @p that may be printed as it is, 0: it is a control, or no UTF-8. */
 static size_t printable(const unsigned char *p, size_t len)
 {
 	mbstate_t state = { 0 };

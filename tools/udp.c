@@ -180,7 +180,7 @@ static bool open_socket(struct udp *u, union address *a, socklen_t len, const ch
 		const char *remedy = "is it an address of this machine, and free?";
 
 		if (errno == EACCES)
-			remedy = "ports below 1024 are root's (sysctl net.ipv4.ip_unprivileged_port_start)";
+			remedy = "take a port from 1024 on, or run it as root";
 		else if (errno == EINVAL && v6 && IN6_IS_ADDR_LINKLOCAL(&a->v6.sin6_addr))
 			remedy = "name the interface of a link-local address with --iface";
 		tool_error("%s: can't bind: %s; %s", u->where, strerror(errno), remedy);

@@ -229,9 +229,9 @@ HFTCHAN_API void hftchan_close(struct hftchan *ch);
  *
  * Receivers read what is left in the ring, then get -ENODEV. With FORCE a leftover that is no valid
  * channel is removed too, but for a directory.
- * Return: 0; -ENOENT, -EBUSY a sender is attached, or somebody makes or destroys it now, -EPERM, -EACCES, -EINVAL, -EBADMSG not a valid
- * channel, -EPROTONOSUPPORT another version or layout, -ENODEV somebody else is just destroying
- * it, -EOPNOTSUPP unknown flag.
+ * Return: 0; -ENOENT, -EBUSY a sender is attached, or somebody makes or destroys it now, -EPERM,
+ * -EACCES, -EINVAL, -EBADMSG not a valid channel, -EPROTONOSUPPORT another version or layout,
+ * -ENODEV somebody else has just destroyed it, -EOPNOTSUPP unknown flag.
  */
 HFTCHAN_API int hftchan_destroy(const char *name, unsigned int flags);
 
@@ -317,9 +317,9 @@ struct hftchan_tx {
  * One sender at a time, held until hftchan_detach() or the death of the process. The epoch grows
  * by one. hftchan_tx_seq() tells where the sender resumes: after a crash this may be one more than
  * the crashed process knew, because its last message may have been committed.
- * Return: 0; -EBUSY another sender holds the role or somebody destroys it now, -EACCES or -EPERM may not send, -EBADMSG the
- * ring is corrupted (at which slot: hftchan_strerror_last()), -ENODEV destroyed, -ENOENT its lock
- * file was removed by hand, -ENOMEM, -EOPNOTSUPP unknown flag.
+ * Return: 0; -EBUSY another sender holds the role or somebody destroys it now, -EACCES or -EPERM
+ * may not send, -EBADMSG the ring is corrupted (at which slot: hftchan_strerror_last()), -ENODEV
+ * destroyed, -ENOENT its lock file was removed by hand, -ENOMEM, -EOPNOTSUPP unknown flag.
  */
 HFTCHAN_API int hftchan_attach(struct hftchan *ch, unsigned int flags, struct hftchan_tx **txp);
 

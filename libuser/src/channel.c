@@ -28,6 +28,7 @@ AT(sender_state, 144);
 AT(attached_ns, 168);
 AT(destroyed, 180);
 AT(ended_epoch, 184);
+AT(sender_timens, 192);
 AT(waiters, 256);
 AT(nr_deaths, 384);
 AT(ring_path, 512);

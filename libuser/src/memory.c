@@ -127,7 +127,7 @@ static void cgroup_room(const struct memory_cgroup *g, const char *mount, uint64
 	    (size_t)snprintf(dir, sizeof(dir), "%s%s", mount, path) >= sizeof(dir))
 		return;
 	/* in a container the path may not be there, but its own cgroup is mounted then */
-	for (end = dir + strlen(dir);; *end = 0) {
+	for (;;) {
 		if (read_number(dir, g->limit, "", &limit) &&
 		    read_number(dir, g->usage, "", &usage) &&
 		    read_number(dir, "memory.stat", g->inactive, &inactive) &&
@@ -140,6 +140,7 @@ static void cgroup_room(const struct memory_cgroup *g, const char *mount, uint64
 		end = strrchr(dir, '/');
 		if (!end || (size_t)(end - dir) < strlen(mount))
 			return;
+		*end = 0;
 	}
 }
 

@@ -375,7 +375,8 @@ static int lock_name(const char *full, const struct paths *p, uid_t owner)
 		nanosleep(&pause, NULL);
 	if (err == -EAGAIN)
 		err = hftchan_fail(EBUSY,
-				   "%s: is being made or destroyed by somebody else just now", full);
+				   "%s: is being made or destroyed by somebody else just now",
+				   full);
 	else if (err)
 		err = hftchan_fail(-err, "%s: can't lock %s: %s", full, p->lock, strerror(-err));
 	else if (lstat(p->lock, &now) || !same_file(&st, &now))
@@ -512,7 +513,8 @@ static int open_unnamed(const char *full, const char *dir)
 	case EISDIR:
 	case EOPNOTSUPP:
 		return hftchan_fail(errno,
-				    "%s: can't make a file in %s: %m; mount a tmpfs there", full, dir);
+				    "%s: can't make a file in %s: %m; mount a tmpfs there", full,
+				    dir);
 	default:
 		return hftchan_fail(errno, "%s: can't make a file in %s: %m", full, dir);
 	}
@@ -580,7 +582,8 @@ static int lock_new_name(const char *full, const struct paths *p, const struct h
 		old = lock_name(full, p, owner);
 		if (old == -ENOENT || old == -ENODEV)	/* its owner has removed it just now */
 			continue;
-		if ((old == -EPERM || old == -EACCES) && !lstat(p->lock, &st) && S_ISREG(st.st_mode))
+		if ((old == -EPERM || old == -EACCES) && !lstat(p->lock, &st) &&
+		    S_ISREG(st.st_mode))
 			return hftchan_fail(-old,
 					    "%s: %s of uid %d stands in the way; that user or root can remove it with: hftchan destroy --force",
 					    full, p->lock, st.st_uid);

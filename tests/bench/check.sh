@@ -101,10 +101,10 @@ until_measured()
 {
 	local i name newest
 	for ((i = 0; i < 600; i++)); do
-		if name=$(names "$1") && newest=$("$hftchan" show "${name##*/hftchan-}" 2>/dev/null |
-			awk '$1 == "newest" { print $2 }') && [ "${newest:-0}" -gt 100000 ]; then
-			return
-		fi
+		name=$(names "$1") || name=
+		newest=$("$hftchan" show "${name##*/hftchan-}" 2>/dev/null |
+			awk '$1 == "newest" { print $2 }') || newest=0
+		[ "${newest:-0}" -le 100000 ] || return 0
 		sleep 0.05
 	done
 	echo "no channel $1 with 100000 messages after 30 s"

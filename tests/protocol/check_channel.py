@@ -33,7 +33,8 @@ CONTROL = {
     "epoch": (128, "Q"), "epoch_seq": (136, "Q"), "sender_state": (144, "I"),
     "sender_pid": (148, "i"), "sender_start": (152, "Q"), "sender_pidns": (160, "Q"),
     "attached_ns": (168, "Q"), "sender_flags": (176, "I"), "destroyed": (180, "I"),
-    "ended_epoch": (184, "Q"), "waiters": (256, "I"), "nr_deaths": (384, "Q"),
+    "ended_epoch": (184, "Q"), "sender_timens": (192, "Q"), "waiters": (256, "I"),
+    "nr_deaths": (384, "Q"),
     "nr_revokes": (392, "Q"), "nr_repins": (400, "Q"), "nr_arms": (408, "Q"),
     "nr_wakes": (416, "Q"), "ring_path": (512, "256s"),
 }
@@ -414,7 +415,8 @@ class Tests:
                 start = int(stat.read().rpartition(")")[2].split()[19])
             expected.update(epoch=epoch, ended_epoch=epoch - 1, epoch_seq=1000 + (epoch - 1) * 2,
                             sender_state=1, sender_pid=os.getpid(), sender_start=start,
-                            sender_pidns=os.stat("/proc/self/ns/pid").st_ino)
+                            sender_pidns=os.stat("/proc/self/ns/pid").st_ino,
+                            sender_timens=os.stat("/proc/self/ns/time").st_ino)
             if compare("attached"):
                 raise Illegal("a heartbeat before the first one of this sender")
             self.lib.send(tx, 5, b"one")
@@ -514,6 +516,8 @@ def check_file(path):
 
 
 def main():
+    # a time limit ends it in order, with what it made removed
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     if len(sys.argv) != 2:
         print(__doc__, file=sys.stderr)
         return 2

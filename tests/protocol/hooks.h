@@ -25,7 +25,11 @@ static void on_access(enum access what, const void *p, uint64_t v);
 #define HFTCHAN_LOAD_ACQUIRE(p)	\
 	(on_access(LOAD_ACQUIRE, (p), 0), __atomic_load_n((p), __ATOMIC_ACQUIRE))
 #define HFTCHAN_STORE(p, v)	\
-	(on_access(STORE, (p), (uint64_t)(v)), __atomic_store_n((p), (v), __ATOMIC_RELAXED))
+	({ \
+		const uint64_t stored_ = (uint64_t)(v);	/* once: it may be made of loads */ \
+		on_access(STORE, (p), stored_); \
+		__atomic_store_n((p), (__typeof__(*(p)))stored_, __ATOMIC_RELAXED); \
+	})
 #define HFTCHAN_FENCE_RELEASE()	\
 	(on_access(FENCE_RELEASE, NULL, 0), __atomic_thread_fence(__ATOMIC_RELEASE))
 #define HFTCHAN_FENCE_ACQUIRE()	\

@@ -146,9 +146,13 @@ static void test_each_field(void **state)
 		c.ring_size = c.nr_slots * 64;
 		patch(0, &c, sizeof(c));
 		assert_refused(-EBADMSG, "ring larger than its file");
-		memset(c.ring_path, 'x', sizeof(c.ring_path));
+		c = good;
+		c.ring_offset = 0;
+		c.ring_tx_offset = 0;
+		memset(c.ring_path, '/', sizeof(c.ring_path));
 		patch(0, &c, sizeof(c));
 		assert_refused(-EBADMSG, "path without an end");
+		assert_non_null(strstr(hftchan_strerror_last(), "contradicts itself"));
 	}
 	/* the good one is good, a newer one that old readers understand too */
 	patch(0, &good, sizeof(good));

@@ -11,16 +11,20 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <pthread.h>
 #include <sched.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
 #include "common.h"
+
+static bool stop_sending;
 
 /* create must fail with @err, name the object and leave nothing */
 static void refused(const struct hftchan_attr *attr, int err)
@@ -223,7 +227,7 @@ static int locks_all(void *arg)
 
 	CHECK(geteuid() || !setresuid(65534, 65534, 65534));
 	CHECK_EQ(setrlimit(RLIMIT_MEMLOCK, &limit), 0);
-	CHECK_EQ(mlockall(MCL_FUTURE), 0);
+	CHECK_EQ(syscall(SYS_mlockall, MCL_FUTURE), 0);	/* mlockall() does nothing under ASan */
 	CHECK_EQ(hftchan_create(arg, &attr, &ch), -ENOMEM);
 	CHECK(strstr(hftchan_strerror_last(), "ulimit -l"));
 	CHECK(access(channel_path(arg), F_OK));
@@ -445,6 +449,46 @@ static void test_node_zero(void **state)
 	hftchan_close(ch);
 }
 
+static void *send_flat_out(void *arg)
+{
+	struct hftchan_tx *tx = attach(arg);
+	unsigned char buf[56] = { 0 };
+
+	while (!__atomic_load_n(&stop_sending, __ATOMIC_RELAXED))
+		hftchan_send(tx, buf, sizeof(buf));
+	hftchan_detach(tx);
+	return NULL;
+}
+
+/* a walk that the sender overtakes is tried again, and never taken for corruption */
+static void test_check_beside_a_sender(void **state)
+{
+	struct hftchan_check_result res = { .size = sizeof(res) };
+	struct hftchan_attr attr = attr_of(56, 1024);
+	struct hftchan *ch = create_channel("local:", &attr);
+	uint64_t moved = 0, newest;
+	unsigned int i;
+	pthread_t thread;
+
+	(void)state;
+	stop_sending = false;
+	assert_int_equal(pthread_create(&thread, NULL, send_flat_out, ch), 0);
+	/* until the sender was at work during so many of them */
+	for (i = 0; moved < 1000; i++) {
+		int err;
+
+		newest = info_of(ch).newest;
+		err = hftchan_check(ch, &res);
+		if (err && err != -EAGAIN)
+			fail_msg("check %u: %s", i, hftchan_strerror_last());
+		moved += info_of(ch).newest != newest;
+	}
+	__atomic_store_n(&stop_sending, true, __ATOMIC_RELAXED);
+	assert_int_equal(pthread_join(thread, NULL), 0);
+	assert_int_equal(hftchan_check(ch, &res), 0);
+	hftchan_close(ch);
+}
+
 static void test_check(void **state)
 {
 	static const char *const backends[] = { "shm:", "local:" };
@@ -609,6 +653,7 @@ int main(void)
 		cmocka_unit_test(test_larger_than_memory),
 		cmocka_unit_test(test_dev_shm_full),
 		cmocka_unit_test_teardown(test_locked_memory, clean_up),
+		cmocka_unit_test_teardown(test_check_beside_a_sender, clean_up),
 		cmocka_unit_test_teardown(test_exists_already, clean_up),
 		cmocka_unit_test_teardown(test_info, clean_up),
 		cmocka_unit_test(test_slot_sizes),

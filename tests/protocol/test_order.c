@@ -149,7 +149,7 @@ static void test_reserve_and_commit(void **state)
 static void test_send_varlen(void **state)
 {
 	(void)state;
-	/* the payload may come before its length: both are before the fence */
+	/* the payload may come before or after its length: both are before the fence */
 	assert_string_equal(TRACE_OF(hftchan_send_type(&tx.pub, payload, 9, 5)),
 			    "sP1.0 sP1.1 sP1.2 R sS1=1 sS3=D3");
 	assert_string_equal(TRACE_OF(hftchan_send(&tx.pub, payload, 0)), "sP2.0 R sS2=2 sS4=D4");
@@ -204,6 +204,18 @@ static void test_recv_varlen(void **state)
 	assert_string_equal(TRACE_OF(hftchan_try_recv(&rx.pub, buf, 40, NULL)), "LS2 lP2.0 A lS2");
 }
 
+/* the state that tells why a length is garbage is loaded after the length */
+static void test_garbage_length(void **state)
+{
+	unsigned char buf[40];
+
+	(void)state;
+	hftchan_send(&tx.pub, payload, 17);
+	memory[SLOT_SIZE + 8] = 41;
+	assert_int_equal(strncmp(TRACE_OF(hftchan_try_recv(&rx.pub, buf, 40, NULL)),
+				 "LS1 lP1.0 A LS1", 15), 0);
+}
+
 static void test_peek_and_advance(void **state)
 {
 	struct hftchan_msg msg;
@@ -254,6 +266,7 @@ int main(void)
 		cmocka_unit_test_setup(test_send_batch, setup),
 		cmocka_unit_test_setup(test_recv, setup),
 		cmocka_unit_test_setup(test_recv_varlen, setup_varlen),
+		cmocka_unit_test_setup(test_garbage_length, setup_varlen),
 		cmocka_unit_test_setup(test_peek_and_advance, setup),
 		cmocka_unit_test_setup(test_recv_batch, setup),
 		cmocka_unit_test_setup(test_lap_looks_by_acquire, setup),

@@ -377,36 +377,54 @@ static void test_garbage_length_of_a_good_message(void **state)
 	}
 }
 
-/* advance() after a peek that found nothing: still nothing, also when a message comes just now */
-static void test_advance_while_a_message_arrives(void **state)
+/* advance() after a peek that found nothing: skips nothing, also when a message has come since */
+static void test_advance_after_a_message_arrived(void **state)
 {
+	struct hftchan_msg msg;
 	unsigned int stores;
 
 	(void)state;
 	for (stores = 0; stores <= 4; stores++) {
-		struct hftchan_msg msg;
-		unsigned int at;
+		fresh(false, 3, 3);
+		memset(slots, 0, ring_bytes);
+		played = 0;
+		play(2 + 2 * 4 + 2);	/* attach, two messages, half of the third */
+		assert_int_equal(hftchan_try_peek(&life.rx.pub, &msg), -EAGAIN);
+		play(stores);
+		assert_int_equal(hftchan_advance(&life.rx.pub), -EAGAIN);
+		assert_int_equal(life.rx.pub.cursor.next, 3);
+	}
+}
 
-		for (at = 0; at < 4; at++) {
-			int err;
+/* A buffer that is too small for what is there by a length that is being overwritten. */
+static void test_too_small_for_a_message_that_is_gone(void **state)
+{
+	unsigned char buf[MAX_PAYLOAD];
+	struct hftchan_msg msg;
 
-			fresh(false, 3, 3);
-			memset(slots, 0, ring_bytes);
-			played = 0;
-			play(2 + 2 * 4 + 2);	/* attach, two messages, half of the third */
-			assert_int_equal(hftchan_try_peek(&life.rx.pub, &msg), -EAGAIN);
-			loads = next_burst = 0;
-			burst_at[0] = at;
-			burst[0] = stores;
-			burst_at[1] = 1000;
-			playing = true;
-			err = hftchan_advance(&life.rx.pub);
-			playing = false;
-			/* either it was there when looked at, then it is skipped, or it was not */
-			if (err != 0 && err != -EAGAIN)
-				fail_msg("advance says %d, %u stores at load %u", err, stores, at);
-			assert_int_equal(life.rx.pub.cursor.next, err ? 3 : 4);
+	(void)state;
+	/* of seqs 3 and 7, in one slot, the lengths are 4 and 15: one fits, one does not */
+	record(4, true, 8, 1);
+	for (burst[0] = 1; burst[0] < script.nr; burst[0]++) {
+		memset(slots, 0, ring_bytes);
+		memset(&life, 0, sizeof(life));
+		life.rx.pub.ring = channel.ring;
+		life.rx.pub.cursor.next = 3;
+		life.rx.ch = &channel;
+		played = loads = next_burst = 0;
+		while (played < script.nr &&
+		       HFTCHAN_LOAD(hftchan_ring_state(&channel.ring, 3)) != 3)
+			play(1);
+		loads = 0;
+		burst_at[0] = 1;	/* after the poll that found it, before its length */
+		burst_at[1] = 1000;
+		playing = true;
+		if (hftchan_try_recv(&life.rx.pub, buf, 10, &msg) == -EMSGSIZE) {
+			/* what is refused stands at the cursor, whole */
+			assert_int_equal(msg.seq, life.rx.pub.cursor.next);
+			assert_int_equal(msg.len, length_of(msg.seq));
 		}
+		playing = false;
 	}
 }
 
@@ -465,7 +483,8 @@ int main(void)
 		cmocka_unit_test(test_sixteen_slots_batches),
 		cmocka_unit_test(test_garbage_length_of_a_lapped_message),
 		cmocka_unit_test(test_garbage_length_of_a_good_message),
-		cmocka_unit_test(test_advance_while_a_message_arrives),
+		cmocka_unit_test(test_advance_after_a_message_arrived),
+		cmocka_unit_test(test_too_small_for_a_message_that_is_gone),
 		cmocka_unit_test(test_batch_partly_overwritten),
 	};
 	int failed = cmocka_run_group_tests_name("race", tests, NULL, NULL);

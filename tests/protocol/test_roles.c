@@ -10,6 +10,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <dirent.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
@@ -21,6 +22,8 @@
 #include <unistd.h>
 
 #include <cmocka.h>
+
+#include "../../libuser/src/internal.h"
 
 #include "common.h"
 
@@ -243,15 +246,32 @@ static int touch_ring(void *arg)
 	const struct handles *h = arg;
 	const volatile unsigned char *slots = h->tx->ring.slots;
 
-	signal(SIGSEGV, SIG_DFL);
 	return slots[0];
+}
+
+static const struct view *view_of(const struct handles *h)
+{
+	return &((const struct tx *)(const void *)h->tx)->view;
+}
+
+static int touch_control(void *arg)
+{
+	const volatile __u64 *epoch = &view_of(arg)->control->epoch;
+
+	return *epoch ? 0 : 1;
+}
+
+static int touch_sender_page(void *arg)
+{
+	const volatile __u64 *heartbeat = &view_of(arg)->sender->heartbeat_ns;
+
+	return *heartbeat ? 0 : 1;
 }
 
 static int write_ring(void *arg)
 {
 	struct handles *h = arg;
 
-	signal(SIGSEGV, SIG_DFL);
 	send_next(h->tx);
 	return 0;
 }
@@ -261,7 +281,6 @@ static int read_local_ring(void *arg)
 	struct handles *h = arg;
 	unsigned char buf[16];
 
-	signal(SIGSEGV, SIG_DFL);
 	return hftchan_try_recv(h->rx, buf, 16, NULL) > 0 ? 0 : 1;
 }
 
@@ -307,6 +326,8 @@ static void test_forked_child(void **state)
 	/* nothing of the sender's memory is there, neither to read nor to write */
 	assert_true(died_of_sigsegv(in_child(touch_ring, &h)));
 	assert_true(died_of_sigsegv(in_child(write_ring, &h)));
+	assert_true(died_of_sigsegv(in_child(touch_sender_page, &h)));
+	assert_true(died_of_sigsegv(in_child(touch_control, &h)));
 	assert_int_equal(info_of(ch).newest, 3);
 
 	pid = start_child(use_receiver_and_close, &h);
@@ -355,7 +376,6 @@ static void test_forked_child_of_local(void **state)
 
 /* ---------------------------------------------------------------- owners and permissions */
 
-/* Become another user in a child. False: this process may not. */
 static void *fork_often(void *arg)
 {
 	bool *stop = arg;
@@ -403,7 +423,6 @@ static void test_fork_beside_attach(void **state)
 	hftchan_close(ch);
 }
 
-/* destroyed and made again: the old handle is of no use, whatever the new channel does */
 /* What a process at work holds: byte 0 of the lock file is the sender role, byte 1 the name. */
 static int lock_byte(const char *name, off_t byte)
 {
@@ -458,11 +477,61 @@ static void test_one_at_a_time(void **state)
 	assert_int_equal(hftchan_destroy(s->name, 0), -EBUSY);
 	assert_int_equal(hftchan_destroy(s->name, HFTCHAN_DESTROY_FORCE), 0);
 	hftchan_close(ch);
+	/* nor does force remove the lock of one that is just being made */
+	{
+		char lock[300];
+		int name_fd;
+
+		snprintf(lock, sizeof(lock), "%s.lock", channel_path(s->name));
+		name_fd = open(lock, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+		close(name_fd);
+		name_fd = lock_byte(s->name, 1);
+		assert_int_equal(hftchan_destroy(s->name, HFTCHAN_DESTROY_FORCE), -EBUSY);
+		assert_int_equal(access(lock, F_OK), 0);
+		close(name_fd);
+	}
 	/* it has nothing to say about the next channel of that name */
 	ch = create_channel(s->name, &attr);
 	hftchan_detach(attach(ch));
 	hftchan_close(ch);
 	close(fd);
+}
+
+static unsigned int nr_descriptors(void)
+{
+	DIR *dir = opendir("/proc/self/fd");
+	unsigned int nr = 0;
+
+	CHECK(dir);
+	while (readdir(dir))
+		nr++;
+	closedir(dir);
+	return nr;
+}
+
+/* neither a role that was held nor one that was refused keeps a descriptor */
+static void test_descriptors(void **state)
+{
+	struct hftchan_attr attr = attr_of(16, 8);
+	const char *name = new_name("shm:");
+	unsigned int before = nr_descriptors(), i;
+	struct hftchan_tx *tx, *second;
+
+	(void)state;
+	for (i = 0; i < 10; i++) {
+		struct hftchan *ch = create_channel(name, &attr);
+		struct hftchan_rx *rx = join(ch, HFTCHAN_JOIN_NEXT, 0);
+
+		tx = attach(ch);
+		assert_int_equal(hftchan_attach(ch, 0, &second), -EBUSY);
+		assert_int_equal(hftchan_create(name, &attr, NULL), -EEXIST);
+		assert_int_equal(hftchan_destroy(name, 0), -EBUSY);
+		hftchan_detach(tx);
+		hftchan_leave(rx);
+		hftchan_close(ch);
+		assert_int_equal(hftchan_destroy(name, 0), 0);
+	}
+	assert_int_equal(nr_descriptors(), before);
 }
 
 /* the lock file that a killed destroyer leaves, its role still held by the old channel's sender */
@@ -482,6 +551,7 @@ static void test_left_lock_with_a_role(void **state)
 	hftchan_close(ch);
 }
 
+/* destroyed and made again: the old handle is of no use, whatever the new channel does */
 static void test_stale_handle(void **state)
 {
 	const char *name = new_name("shm:");
@@ -516,6 +586,7 @@ static void test_force_tells_receivers(void **state)
 	hftchan_close(ch);
 }
 
+/* Become another user in a child. False: this process may not. */
 static bool become(uid_t uid)
 {
 	return !setresgid(uid, uid, uid) && !setresuid(uid, uid, uid);
@@ -723,6 +794,7 @@ int main(void)
 		cmocka_unit_test(test_forked_child_of_local),
 		cmocka_unit_test_teardown(test_fork_beside_attach, clean_up),
 		cmocka_unit_test_teardown(test_one_at_a_time, clean_up),
+		cmocka_unit_test_teardown(test_descriptors, clean_up),
 		cmocka_unit_test_teardown(test_left_lock_with_a_role, clean_up),
 		cmocka_unit_test_teardown(test_stale_handle, clean_up),
 		cmocka_unit_test_teardown(test_force_tells_receivers, clean_up),

@@ -310,9 +310,16 @@ static void test_clone(void **state)
 		assert_int_equal(msg.seq, 17);
 		assert_int_equal(msg.lost, 0);
 		assert_int_equal(hftchan_rx_seq(rx), 17);
+		assert_int_equal(hftchan_rx_set_wait(rx, HFTCHAN_WAIT_YIELD, 1000), 0);
+		hftchan_leave(clone);
+		assert_int_equal(hftchan_clone(rx, &clone), 0);
 		hftchan_leave(rx);
 		assert_int_equal(hftchan_try_recv(clone, buf, 16, &msg), 16);
-		assert_int_equal(msg.seq, 18);
+		assert_int_equal(msg.seq, 17);
+		while (hftchan_try_recv(clone, buf, 16, &msg) == 16)
+			;
+		/* it waits as its original did, or this would not end */
+		assert_int_equal(hftchan_recv(clone, buf, 16, &msg), -ETIMEDOUT);
 		hftchan_leave(clone);
 
 		/* of one that has a loss to report: that loss is not the clone's */

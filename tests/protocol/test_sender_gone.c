@@ -9,8 +9,12 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <fcntl.h>
+#include <pthread.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -146,6 +150,7 @@ static void test_history_of_a_gone_sender(void **state)
 struct child {
 	char name[64];
 	uint64_t step;
+	struct hftchan_tx *tx;
 };
 
 static int send_and_linger(void *arg)
@@ -236,6 +241,100 @@ static void test_kill_and_short_waits(void **state)
 	} while (err == -ETIMEDOUT && now_ns() < give_up);
 	assert_int_equal(err, -EPIPE);
 	hftchan_leave(rx);
+	hftchan_close(ch);
+}
+
+/* What the page says of the sender, changed from outside: each of the words matters. */
+static void test_who_is_the_sender(void **state)
+{
+	struct child *c = shared_memory(sizeof(*c));
+	struct hftchan_attr attr = attr_of(16, 16);
+	struct hftchan_control *page;
+	struct hftchan *ch;
+	uint64_t was;
+	pid_t pid;
+	int fd;
+
+	(void)state;
+	strcpy(c->name, new_name("shm:"));
+	ch = create_channel(c->name, &attr);
+	pid = start_child(send_and_linger, c);
+	await_word(&c->step, 1);
+	fd = open(channel_path(c->name), O_RDWR | O_CLOEXEC);
+	page = mmap(NULL, sizeof(*page), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	assert_true(page != MAP_FAILED);
+	close(fd);
+	assert_int_equal(info_of(ch).sender_state, HFTCHAN_SENDER_ATTACHED);
+	assert_int_equal(info_of(ch).sender_pid, pid);
+	/* its pid belongs to a process that began at another time */
+	was = page->sender_start;
+	page->sender_start = was - 1;
+	assert_int_equal(info_of(ch).sender_state, HFTCHAN_SENDER_DIED);
+	/* but not when the two clocks don't compare */
+	page->sender_timens++;
+	assert_int_equal(info_of(ch).sender_state, HFTCHAN_SENDER_ATTACHED);
+	page->sender_timens--;
+	page->sender_start = was;
+	/* of another pid namespace, or of none: nothing can be said */
+	kill_child(pid);
+	assert_int_equal(info_of(ch).sender_state, HFTCHAN_SENDER_DIED);
+	was = page->sender_pidns;
+	page->sender_pidns++;
+	assert_int_equal(info_of(ch).sender_state, HFTCHAN_SENDER_ATTACHED);
+	assert_int_equal(info_of(ch).sender_pid, 0);
+	page->sender_pidns = 0;
+	assert_int_equal(info_of(ch).sender_state, HFTCHAN_SENDER_ATTACHED);
+	page->sender_pidns = was;
+	munmap(page, sizeof(*page));
+	hftchan_close(ch);
+}
+
+static void *send_on(void *arg)
+{
+	struct child *c = arg;
+
+	send_many(c->tx, 5);
+	publish_word(&c->step, 1);
+	wait_to_be_killed();
+}
+
+static int main_thread_leaves(void *arg)
+{
+	struct child *c = arg;
+	pthread_t thread;
+
+	c->tx = attach(open_channel(c->name));
+	CHECK_EQ(pthread_create(&thread, NULL, send_on, c), 0);
+	pthread_exit(NULL);
+}
+
+/* a sender whose main thread has left is a zombie by its state, and alive */
+static void test_main_thread_left(void **state)
+{
+	struct child *c = shared_memory(sizeof(*c));
+	struct hftchan_attr attr = attr_of(16, 16);
+	char path[64], line[512], *p;
+	struct hftchan *ch;
+	pid_t pid;
+
+	(void)state;
+	strcpy(c->name, new_name("shm:"));
+	ch = create_channel(c->name, &attr);
+	pid = start_child(main_thread_leaves, c);
+	await_word(&c->step, 1);
+	snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+	do {
+		FILE *f = fopen(path, "re");
+
+		assert_non_null(f);
+		assert_non_null(fgets(line, sizeof(line), f));
+		fclose(f);
+		p = strrchr(line, ')');
+		assert_non_null(p);
+	} while (p[2] != 'Z');
+	assert_int_equal(info_of(ch).sender_state, HFTCHAN_SENDER_ATTACHED);
+	kill_child(pid);
+	assert_int_equal(info_of(ch).sender_state, HFTCHAN_SENDER_DIED);
 	hftchan_close(ch);
 }
 
@@ -340,6 +439,8 @@ int main(void)
 		cmocka_unit_test_teardown(test_history_of_a_gone_sender, clean_up),
 		cmocka_unit_test_teardown(test_kill, clean_up),
 		cmocka_unit_test_teardown(test_kill_and_short_waits, clean_up),
+		cmocka_unit_test_teardown(test_who_is_the_sender, clean_up),
+		cmocka_unit_test_teardown(test_main_thread_left, clean_up),
 		cmocka_unit_test_teardown(test_destroy_under_receivers, clean_up),
 		cmocka_unit_test_teardown(test_destroy_under_a_sender, clean_up),
 		cmocka_unit_test_teardown(test_destroy_after_a_death, clean_up),

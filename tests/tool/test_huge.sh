@@ -151,8 +151,9 @@ a_fifo()
 # who can write to the ring can corrupt it, whatever the mode of the other file
 writable()
 {
-	"$hftchan" create evil --payload 56 --slots 65536 && chmod 620 "$work"/huge/hftchan-evil-* &&
-		refused && "$hftchan" destroy evil && [ -z "$(ls -A /dev/shm)" ]
+	"$hftchan" create evil --payload 56 --slots 65536 &&
+		chmod 620 "$work"/huge/hftchan-evil-* && refused &&
+		"$hftchan" destroy evil && [ -z "$(ls -A /dev/shm)" ]
 }
 
 not_the_owners()

@@ -981,8 +981,8 @@ all_read()
 	local i local_port
 	printf -v local_port ':%04X' "$1"
 	for ((i = 0; i < 600; i++)); do
-		! awk -v port="$local_port" '$2 ~ port "$" && $5 !~ /:0+$/ { exit 1 }' /proc/net/udp ||
-			return 0
+		! awk -v port="$local_port" '$2 ~ port "$" && $5 !~ /:0+$/ { exit 1 }' \
+			/proc/net/udp || return 0
 		sleep 0.05
 	done
 	echo "datagrams were not read within 30 s"
@@ -999,7 +999,8 @@ for i in range(60000): sys.stdout.buffer.write(struct.pack(">HI1400x", 1404, i))
 	fresh --payload 1404 --slots 64 && start publisher pub "$ch" --udp "127.0.0.1:$port" -j &&
 		wait_for "$tmp/publisher.err" '^sending to' && kill -STOP "$publisher" &&
 		datagrams 127.0.0.1 "$port" "$tmp/flood" && kill -CONT "$publisher" &&
-		all_read "$port" && kill -TERM "$publisher" && ends 0 "$publisher" && rm "$tmp/flood" &&
+		all_read "$port" && kill -TERM "$publisher" && ends 0 "$publisher" &&
+		rm "$tmp/flood" &&
 		json "$tmp/publisher.out" 'dropped > 0 and messages + dropped == 60000' && done_with
 }
 tap "datagrams that the kernel dropped" udp_dropped
@@ -1100,8 +1101,8 @@ tap "signals" signals
 slow_reader()
 {
 	local subscriber lines
-	fresh --payload 64 --slots 16384 --varlen && seq -f '%060g' 9000 | status 0 "$bin" pub "$ch" &&
-		mkfifo "$tmp/slow" || return
+	fresh --payload 64 --slots 16384 --varlen &&
+		seq -f '%060g' 9000 | status 0 "$bin" pub "$ch" && mkfifo "$tmp/slow" || return
 	start_slowly && sleep 0.2 && kill -INT "$subscriber" && lines=$(wc -l <&8) &&
 		ends 0 "$subscriber" && no_errors "$tmp/slow.err" &&
 		has "$tmp/slow.err" "^received $lines messages" || return
@@ -1136,7 +1137,8 @@ killed_and_followed()
 		kill -STOP "$subscriber" && kill -KILL "$publisher" && ends 137 "$publisher" &&
 		start next pub "$ch" <"$tmp/fifo" && wait_for "$tmp/next.err" 'sending to' &&
 		kill -CONT "$subscriber" && kill -KILL "$next" && ends 137 "$next" &&
-		wait_for "$tmp/subscriber.err" 'epoch 2 died' && echo end | status 0 "$bin" pub "$ch" &&
+		wait_for "$tmp/subscriber.err" 'epoch 2 died' &&
+		echo end | status 0 "$bin" pub "$ch" &&
 		wait_for "$tmp/subscriber.out" '^end$' &&
 		wait_for "$tmp/subscriber.err" 'epoch 3 has gone' && kill -TERM "$subscriber" &&
 		ends 0 "$subscriber" || return
