@@ -215,15 +215,17 @@ define cxx
 @mkdir -p $(@D)
 $(call say,CXX,$@)
 $(Q)$(CXX) $(OWN_CPPFLAGS) $(CPPFLAGS) $(OWN_CXXFLAGS) $(CXXFLAGS) $(SANITIZE) $(SANITIZE_LINK) \
-	$(LDFLAGS) -MMD -MP -o $@ $< $(filter %.a,$^) $(1) -lcmocka
+	$(LDFLAGS) -MMD -MP -o $@ $< $(1) -lcmocka
 endef
 
 # C++ programs use the shared library, so that what it exports is used too
 $(CXX_TESTS): $(B)/cxx/%: tests/protocol/%.cpp $(B)/libhftchan.so $(B)/flags
 	$(call cxx,-L$(B) -lhftchan -Wl$(comma)-rpath$(comma)'$$ORIGIN/..' -Wl$(comma)--as-needed)
 
+# and, with the sanitizers, the static one, all of it: they look for its symbols, too
 $(CXX_TESTS:$(B)/%=$(B)/asan/%): $(B)/asan/cxx/%: tests/protocol/%.cpp $(B)/asan/libhftchan.a $(B)/flags
-	$(call cxx,-lnuma)
+	$(call cxx,-rdynamic -Wl$(comma)--whole-archive $(B)/asan/libhftchan.a \
+		-Wl$(comma)--no-whole-archive -lnuma)
 
 # The man pages' date is the day they are made, unless SOURCE_DATE_EPOCH says otherwise
 define manpage
