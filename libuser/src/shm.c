@@ -860,7 +860,7 @@ static int lock_old_name(const char *full, const struct paths *p, bool force, bo
 		*made = lock == -ENOENT || (lock == -EPERM && force);
 		if (!*made)
 			return lock;
-		err = remove_name(full, p->lock);
+		err = lock == -EPERM ? remove_name(full, p->lock) : 0;
 		if (err)
 			return err;
 		lock = link_lock(full, p, &own);
