@@ -5,6 +5,7 @@
  * How it measures and what the figures mean is in docs/performance.md.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <getopt.h>
 #include <inttypes.h>
 #include <pthread.h>
@@ -264,7 +265,7 @@ struct bench {
 	uint64_t ns;	/* how long to measure */
 	bool json;
 	const char *save_path;	/* a file for the JSON, too */
-	FILE *save;
+	int save;
 	pid_t child;	/* PONG's, 0: none */
 	uint64_t *samples;
 	uint64_t blocks;
@@ -1029,9 +1030,8 @@ static int save_json(const struct bench *b)
 
 	errno = 0;
 	/* what an earlier run left there is of use until now */
-	failed = (ftruncate(fileno(b->save), 0) && errno != EINVAL) ||
-		 fputs(json_object_to_json_string_ext(top, JSON_C_TO_STRING_PRETTY), b->save) < 0 ||
-		 fputc('\n', b->save) < 0 || fflush(b->save);
+	failed = (ftruncate(b->save, 0) && errno != EINVAL) ||
+		 json_object_to_fd(b->save, top, JSON_C_TO_STRING_PRETTY);
 	if (failed)
 		tool_error("bench: %s: can't be written: %s", b->save_path,
 			   strerror(errno ? errno : EIO));
@@ -1058,7 +1058,7 @@ static int report(const struct bench *b)
 	else
 		status = print_table(b);
 	/* what was measured is shown in any case */
-	return b->save && save_json(b) ? TOOL_FAILED : status;
+	return b->save_path && save_json(b) ? TOOL_FAILED : status;
 }
 
 int cmd_bench(int argc, char **argv)
@@ -1100,8 +1100,8 @@ int cmd_bench(int argc, char **argv)
 		return status;
 	/* before it is measured, or that would be for nothing */
 	if (b.save_path) {
-		b.save = fopen(b.save_path, "ae");
-		if (!b.save) {
+		b.save = open(b.save_path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
+		if (b.save < 0) {
 			tool_error("bench: %s: can't be written: %s", b.save_path, strerror(errno));
 			return TOOL_FAILED;
 		}
@@ -1124,7 +1124,7 @@ int cmd_bench(int argc, char **argv)
 		}
 	}
 	release(&b);
-	if (b.save)
-		fclose(b.save);
+	if (b.save_path)
+		close(b.save);
 	return status;
 }

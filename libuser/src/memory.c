@@ -153,6 +153,7 @@ int hftchan_room_check(const char *full, uint64_t bytes)
 {
 	uint64_t kib, machine = UINT64_MAX, room;
 	FILE *mounts = setmntent("/proc/self/mounts", "re");
+	const size_t nr = sizeof(memory_cgroups) / sizeof(memory_cgroups[0]);
 	const struct memory_cgroup *g;
 	struct mntent *m;
 
@@ -160,7 +161,7 @@ int hftchan_room_check(const char *full, uint64_t bytes)
 		machine = kib * 1024;
 	room = machine;
 	while (mounts && (m = getmntent(mounts)))
-		for (g = memory_cgroups; g < memory_cgroups + 2; g++)
+		for (g = memory_cgroups; g < memory_cgroups + nr; g++)
 			if (!strcmp(m->mnt_type, g->fs) &&
 			    (!g->mount_option || hasmntopt(m, g->mount_option)))
 				cgroup_room(g, m->mnt_dir, &room);

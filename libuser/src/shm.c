@@ -326,7 +326,7 @@ enum lock_byte {
 	LOCK_BYTES,
 };
 
-/* how often, every millisecond, LOCK_NAME is asked for: nobody but a creator holds it for long */
+/* how often, every millisecond, LOCK_NAME is asked for: who is at work holds it for less */
 #define NAME_TRIES	200
 
 static int set_lock(int fd, short type, enum lock_byte byte, off_t len)

@@ -120,6 +120,14 @@ const char *channel_path(const char *name)
 	return path;
 }
 
+const char *lock_path(const char *name)
+{
+	static char path[300];
+
+	snprintf(path, sizeof(path), "%s.lock", channel_path(name));
+	return path;
+}
+
 void nothing_left_behind(void **state)
 {
 	DIR *dir = opendir("/dev/shm");

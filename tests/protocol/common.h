@@ -57,6 +57,9 @@ void nothing_left_behind(void **state);
 /* The file behind a "shm:" name; in a static buffer */
 const char *channel_path(const char *name);
 
+/* Its lock file; in a static buffer of its own */
+const char *lock_path(const char *name);
+
 struct hftchan_attr attr_of(uint64_t payload_size, uint64_t nr_slots);
 
 /* hftchan_create() that must succeed */

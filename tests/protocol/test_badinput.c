@@ -295,12 +295,11 @@ static void test_other_kinds_of_files(void **state)
 static void test_lock_alone(void **state)
 {
 	struct hftchan_attr attr = attr_of(16, 8);
-	char lock[300];
+	const char *lock = lock_path(name);
 	FILE *f;
 
 	(void)state;
 	assert_int_equal(hftchan_destroy(name, 0), 0);
-	snprintf(lock, sizeof(lock), "%s.lock", channel_path(name));
 	f = fopen(lock, "we");
 	assert_non_null(f);
 	fclose(f);
@@ -325,10 +324,9 @@ static void test_lock_of_another_kind(void **state)
 	struct hftchan *ch = open_channel(name);
 	struct hftchan_tx *tx = NULL;
 	struct hftchan_attr attr = attr_of(16, 8);
-	char lock[300];
+	const char *lock = lock_path(name);
 
 	(void)state;
-	snprintf(lock, sizeof(lock), "%s.lock", channel_path(name));
 	assert_int_equal(unlink(lock), 0);
 	assert_int_equal(symlink("/etc/passwd", lock), 0);
 	assert_int_equal(hftchan_attach(ch, 0, &tx), -EPERM);
@@ -392,10 +390,9 @@ static void test_lock_missing(void **state)
 {
 	struct hftchan *ch = open_channel(name);
 	struct hftchan_tx *tx = NULL;
-	char lock[300];
+	const char *lock = lock_path(name);
 
 	(void)state;
-	snprintf(lock, sizeof(lock), "%s.lock", channel_path(name));
 	assert_int_equal(unlink(lock), 0);
 	assert_true(hftchan_attach(ch, 0, &tx) < 0);
 	assert_null(tx);

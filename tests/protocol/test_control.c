@@ -152,7 +152,6 @@ static void test_attach_and_detach(void **state)
 	assert_int_equal(memory.control.sender_state, HFTCHAN_SENDER_NONE);
 	/* one that left no word is counted, and ended, before anything else changes */
 	assert_int_equal(hftchan_attach(&channel, 0, &tx), 0);
-	memory.control.sender_pid = 1;
 	text = TRACE_OF(hftchan_attach(&channel, 0, &tx));
 	assert_non_null(strstr(text, "l ended_epoch, l nr_deaths, s nr_deaths, s ended_epoch, "));
 	assert_int_equal(memory.control.nr_deaths, 1);
@@ -180,7 +179,6 @@ static void test_snapshot_beside_attach(void **state)
 	struct hftchan_tx *tx = NULL;
 
 	(void)state;
-	setup(NULL);
 	c->epoch = 1;
 	script.nr = 0;
 	recording = true;

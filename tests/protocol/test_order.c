@@ -171,7 +171,7 @@ static void test_send_batch(void **state)
 			    "sS6=D6 R sP4.0 sP4.1 sP5.0 sP5.1 R sS4=4 sS5=5 sS7=D7 "
 			    "sP6.0 sP6.1 R sS6=6 sS0=D8");
 	assert_string_equal(TRACE_OF(hftchan_send_batch(&tx.pub, msgs, 0)), "");
-	/* the largest batch that the protocol knows */
+	/* N - 2: the largest batch, where stores keep their order */
 	start_trace();
 	hftchan_ring_mark(&tx.pub.ring, 7, 6);
 	hftchan_ring_commit(&tx.pub.ring, 7, 6);

@@ -87,7 +87,9 @@ static void setup_ring(uint64_t nr_slots, bool varlen)
 	};
 }
 
-/* Record @messages messages: single ones and batches up to @largest, which is at most N - 2. */
+/* Record @messages messages: single ones and batches up to @largest, which is at most
+ * N - 2: more than the header allows, as stores are seen in order here.
+ */
 static void record(uint64_t nr_slots, bool varlen, unsigned int messages, unsigned int largest)
 {
 	struct tx t = { .ch = &channel };
@@ -206,6 +208,17 @@ static bool receive(enum how how)
 	return n >= 0;
 }
 
+/* an empty ring, nothing of the script played, a receiver that wants @cursor */
+static void begin(uint64_t cursor)
+{
+	memset(slots, 0, ring_bytes);
+	memset(&life, 0, sizeof(life));
+	life.rx.pub.ring = channel.ring;
+	life.rx.pub.cursor.next = cursor;
+	life.rx.ch = &channel;
+	played = loads = next_burst = 0;
+}
+
 /*
  * The receiver makes one call while the sender, which has made @before stores, makes the bursts;
  * then it stays behind until the sender has finished, and reads the rest.
@@ -214,12 +227,7 @@ static void run(enum how how, unsigned int before)
 {
 	const struct hftchan_cursor *c = &life.rx.pub.cursor;
 
-	memset(slots, 0, ring_bytes);
-	memset(&life, 0, sizeof(life));
-	life.rx.pub.ring = channel.ring;
-	life.rx.pub.cursor.next = 1;
-	life.rx.ch = &channel;
-	played = loads = next_burst = 0;
+	begin(1);
 	play(before);
 	playing = true;
 	receive(how);
@@ -308,12 +316,7 @@ static void test_sixteen_slots_batches(void **state)
 static void fresh(bool varlen, unsigned int sent, uint64_t cursor)
 {
 	record(4, varlen, sent, 1);
-	memset(slots, 0, ring_bytes);
-	memset(&life, 0, sizeof(life));
-	life.rx.pub.ring = channel.ring;
-	life.rx.pub.cursor.next = cursor;
-	life.rx.ch = &channel;
-	played = 0;
+	begin(cursor);
 	play(script.nr);
 }
 
@@ -385,9 +388,8 @@ static void test_advance_after_a_message_arrived(void **state)
 
 	(void)state;
 	for (stores = 0; stores <= 4; stores++) {
-		fresh(false, 3, 3);
-		memset(slots, 0, ring_bytes);
-		played = 0;
+		record(4, false, 3, 1);
+		begin(3);
 		play(2 + 2 * 4 + 2);	/* attach, two messages, half of the third */
 		assert_int_equal(hftchan_try_peek(&life.rx.pub, &msg), -EAGAIN);
 		play(stores);
@@ -406,12 +408,7 @@ static void test_too_small_for_a_message_that_is_gone(void **state)
 	/* of seqs 3 and 7, in one slot, the lengths are 4 and 15: one fits, one does not */
 	record(4, true, 8, 1);
 	for (burst[0] = 1; burst[0] < script.nr; burst[0]++) {
-		memset(slots, 0, ring_bytes);
-		memset(&life, 0, sizeof(life));
-		life.rx.pub.ring = channel.ring;
-		life.rx.pub.cursor.next = 3;
-		life.rx.ch = &channel;
-		played = loads = next_burst = 0;
+		begin(3);
 		while (played < script.nr &&
 		       HFTCHAN_LOAD(hftchan_ring_state(&channel.ring, 3)) != 3)
 			play(1);
@@ -440,12 +437,7 @@ static void test_batch_partly_overwritten(void **state)
 	for (messages = 0; messages <= 6; messages++) {
 		/* 6 readable, of which the oldest @messages go before the re-check */
 		record(8, false, 6 + messages, 1);
-		memset(slots, 0, ring_bytes);
-		memset(&life, 0, sizeof(life));
-		life.rx.pub.ring = channel.ring;
-		life.rx.pub.cursor.next = 1;
-		life.rx.ch = &channel;
-		played = loads = next_burst = 0;
+		begin(1);
 		play(2 + 6 * 4);
 		burst_at[0] = 6 * 3;	/* poll and two words of each */
 		burst[0] = messages * 4;

@@ -135,7 +135,7 @@ static void test_batches(void **state)
 	STATES(&r, 0, DIRTY | 1, DIRTY | 2, DIRTY | 3, 0, 0, 0, 0);
 	hftchan_ring_commit(&r, 1, 2);
 	STATES(&r, 0, 1, 2, DIRTY | 3, DIRTY | 4, 0, 0, 0);
-	hftchan_ring_mark(&r, 3, 6);	/* N - 2, the largest */
+	hftchan_ring_mark(&r, 3, 6);	/* N - 2, the most where stores keep their order */
 	STATES(&r, DIRTY | 8, DIRTY | 9, 2, DIRTY | 3, DIRTY | 4, DIRTY | 5, DIRTY | 6, DIRTY | 7);
 	hftchan_ring_commit(&r, 3, 6);
 	STATES(&r, 8, DIRTY | 9, DIRTY | 10, 3, 4, 5, 6, 7);

@@ -427,11 +427,8 @@ static void test_fork_beside_attach(void **state)
 static int lock_byte(const char *name, off_t byte)
 {
 	struct flock fl = { .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = byte, .l_len = 1 };
-	char path[300];
-	int fd;
+	int fd = open(lock_path(name), O_RDWR | O_CLOEXEC);
 
-	snprintf(path, sizeof(path), "%s.lock", channel_path(name));
-	fd = open(path, O_RDWR | O_CLOEXEC);
 	CHECK(fd >= 0);
 	CHECK_EQ(fcntl(fd, F_OFD_SETLK, &fl), 0);
 	return fd;
@@ -454,7 +451,7 @@ static void test_one_at_a_time(void **state)
 	struct hftchan_attr attr = attr_of(16, 8);
 	struct hftchan_tx *tx = NULL;
 	pthread_t thread;
-	int fd;
+	int fd, name_fd;
 
 	(void)state;
 	fd = lock_byte(s->name, 1);
@@ -478,18 +475,11 @@ static void test_one_at_a_time(void **state)
 	assert_int_equal(hftchan_destroy(s->name, HFTCHAN_DESTROY_FORCE), 0);
 	hftchan_close(ch);
 	/* nor does force remove the lock of one that is just being made */
-	{
-		char lock[300];
-		int name_fd;
-
-		snprintf(lock, sizeof(lock), "%s.lock", channel_path(s->name));
-		name_fd = open(lock, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-		close(name_fd);
-		name_fd = lock_byte(s->name, 1);
-		assert_int_equal(hftchan_destroy(s->name, HFTCHAN_DESTROY_FORCE), -EBUSY);
-		assert_int_equal(access(lock, F_OK), 0);
-		close(name_fd);
-	}
+	close(open(lock_path(s->name), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+	name_fd = lock_byte(s->name, 1);
+	assert_int_equal(hftchan_destroy(s->name, HFTCHAN_DESTROY_FORCE), -EBUSY);
+	assert_int_equal(access(lock_path(s->name), F_OK), 0);
+	close(name_fd);
 	/* it has nothing to say about the next channel of that name */
 	ch = create_channel(s->name, &attr);
 	hftchan_detach(attach(ch));

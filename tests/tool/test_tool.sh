@@ -1100,28 +1100,20 @@ tap "signals" signals
 # second signal gives up.
 slow_reader()
 {
-	local subscriber lines
+	local slow lines
 	fresh --payload 64 --slots 16384 --varlen &&
-		seq -f '%060g' 9000 | status 0 "$bin" pub "$ch" && mkfifo "$tmp/slow" || return
-	start_slowly && sleep 0.2 && kill -INT "$subscriber" && lines=$(wc -l <&8) &&
-		ends 0 "$subscriber" && no_errors "$tmp/slow.err" &&
+		seq -f '%060g' 9000 | status 0 "$bin" pub "$ch" && mkfifo "$tmp/slow.out" || return
+	start slow sub "$ch" --join oldest && exec 8<"$tmp/slow.out" &&
+		wait_for "$tmp/slow.err" '^joined' && sleep 0.2 && kill -INT "$slow" &&
+		lines=$(wc -l <&8) && ends 0 "$slow" && no_errors "$tmp/slow.err" &&
 		has "$tmp/slow.err" "^received $lines messages" || return
 	exec 8<&-
-	start_slowly && sleep 0.2 && kill -INT "$subscriber" && sleep 0.2 &&
-		kill -INT "$subscriber" && ends 1 "$subscriber" &&
+	start slow sub "$ch" --join oldest && exec 8<"$tmp/slow.out" &&
+		wait_for "$tmp/slow.err" '^joined' && sleep 0.2 && kill -INT "$slow" && sleep 0.2 &&
+		kill -INT "$slow" && ends 1 "$slow" &&
 		has "$tmp/slow.err" '^hftchan: standard output: Interrupted' || return
 	exec 8<&-
-	rm "$tmp/slow" && done_with
-}
-
-# The file that `start` makes is no pipe.
-start_slowly()
-{
-	"$bin" sub "$ch" --join oldest >"$tmp/slow" 2>"$tmp/slow.err" &
-	subscriber=$!
-	pids+=("$subscriber")
-	exec 8<"$tmp/slow"
-	wait_for "$tmp/slow.err" '^joined'
+	rm "$tmp/slow.out" && done_with
 }
 tap "a signal while the reader is slow" slow_reader
 
