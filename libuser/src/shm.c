@@ -249,7 +249,8 @@ static int read_control(const char *full, int fd, const struct stat *st, struct 
 	err = hftchan_geometry_check(full, g);
 	if (err)
 		return err;
-	if (g->sender_offset != SENDER_OFFSET || g->ring_tx_offset != g->ring_offset ||
+	if (g->sender_offset != SENDER_OFFSET || g->sender_tx_offset != g->sender_offset ||
+	    g->ring_tx_offset != g->ring_offset ||
 	    g->ring_offset != (g->ring_path[0] ? 0 : RING_OFFSET))
 		return hftchan_fail(EBADMSG,
 				    "%s: corrupted: wrong offsets; destroy it and make it again",
@@ -789,6 +790,7 @@ static int shm_create(const char *full, const struct hftchan_attr *attr,
 	if (!lstat(p.control, &st))
 		return exists(full, &st);
 	g.sender_offset = SENDER_OFFSET;
+	g.sender_tx_offset = SENDER_OFFSET;
 	g.ring_offset = RING_OFFSET;
 	g.ring_tx_offset = RING_OFFSET;
 

@@ -30,6 +30,7 @@ CONTROL = {
     "slot_size": (48, "Q"), "ring_size": (56, "Q"), "ring_offset": (64, "Q"),
     "ring_tx_offset": (72, "Q"), "sender_offset": (80, "Q"), "first_seq": (88, "Q"),
     "type_tag": (96, "Q"), "created_ns": (104, "Q"), "page_size": (112, "I"), "node": (116, "i"),
+    "sender_tx_offset": (120, "Q"),
     "epoch": (128, "Q"), "epoch_seq": (136, "Q"), "sender_state": (144, "I"),
     "sender_pid": (148, "i"), "sender_start": (152, "Q"), "sender_pidns": (160, "Q"),
     "attached_ns": (168, "Q"), "sender_flags": (176, "I"), "destroyed": (180, "I"),
@@ -381,7 +382,8 @@ class Tests:
             "magic": b"hftchan\0", "version": 1, "compat_version": 1, "header_size": 768,
             "flags": VARLEN, "payload_size": 57, "payload_offset": 8, "nr_slots": 32,
             "slot_size": 128, "ring_size": 4096, "ring_offset": 2 << 20, "ring_tx_offset": 2 << 20,
-            "sender_offset": 64 << 10, "first_seq": 1000, "type_tag": 0x1122334455667788,
+            "sender_offset": 64 << 10, "sender_tx_offset": 64 << 10,
+            "first_seq": 1000, "type_tag": 0x1122334455667788,
             "page_size": os.sysconf("SC_PAGESIZE"), "node": -1,
         }
 

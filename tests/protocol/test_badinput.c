@@ -101,6 +101,7 @@ static const struct {
 	FIELD(ring_offset, -EBADMSG, 0, 1, 4096, 65536, (2 << 20) + 1, (2 << 20) + 4096, 4 << 20,
 	      1ULL << 40, 1ULL << 63, ~0ULL, ~4095ULL),
 	FIELD(ring_tx_offset, -EBADMSG, 0, 4096, 65536, 4 << 20, ~0ULL),
+	FIELD(sender_tx_offset, -EBADMSG, 0, 4096, 131072, ~0ULL),
 	FIELD(sender_offset, -EBADMSG, 0, 1, 4096, 65537, 2 << 20, 1ULL << 40, ~0ULL),
 	FIELD(first_seq, -EBADMSG, 0, HFTCHAN_FIRST_SEQ_MAX + 1, 1ULL << 63, ~0ULL),
 	FIELD(page_size, -EBADMSG, 0, 1, 4095, 4097, 2048, 12288, 0x80000000, 0xffffffff),

@@ -397,7 +397,7 @@ static void test_control_page_bytes(void **state)
 	assert_int_equal(c.destroyed, 0);
 	assert_int_equal(c.waiters, 0);
 	assert_int_equal(c.ring_path[0], 0);
-	assert_int_equal(c.__reserved_geometry, 0);
+	assert_int_equal(c.sender_tx_offset, c.sender_offset);
 	fclose(f);
 	hftchan_close(ch);
 }
