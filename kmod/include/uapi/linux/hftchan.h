@@ -283,7 +283,7 @@ struct hftchan_sender_page {
  * @payload_size: 1 to HFTCHAN_PAYLOAD_MAX
  * @node: NUMA node that all pages come from; -1: that of the calling CPU. EINVAL: does not exist
  *	or has no memory; EPERM: the caller's cpuset forbids it
- * @mode: permission bits of the node, at most 0666; who may write may become the sender
+ * @mode: permission bits of the node, 0600 to 0666; who may write may become the sender
  * @uid: owner, in the caller's user namespace; (__u32)-1: the caller's effective uid. EPERM:
  *	another one, without CAP_CHOWN in the initial user namespace
  * @gid: group; (__u32)-1: the caller's effective gid. EPERM: none of the caller's groups, likewise
@@ -291,7 +291,7 @@ struct hftchan_sender_page {
  * @name: as HFTCHAN_NAME_MAX says, zero-terminated, the rest 0
  * @out_nr_pages: 2-MiB pages of the ring; after ENOMEM those that could be had
  * @out_node: node that they lie on; after ENOMEM the one that had too few
- * @__pad: not written
+ * @__reserved2: 0
  *
  * The node must be open for writing. The ring's memory is charged to the caller: RLIMIT_MEMLOCK
  * (unless CAP_IPC_LOCK), memory cgroup, and the module's limits.
@@ -313,7 +313,7 @@ struct hftchan_ioc_create {
 	char name[HFTCHAN_NAME_BYTES];
 	__aligned_u64 out_nr_pages;
 	__s32 out_node;
-	__u32 __pad;
+	__u32 __reserved2;
 };
 
 /**
