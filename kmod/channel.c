@@ -412,14 +412,20 @@ const struct file_operations hftchan_channel_fops = {
 
 /* ---------------------------------------------------------------- made */
 
-/* Also for devtmpfs, before the node exists: there is no moment with another owner or mode. */
+/*
+ * Asked by devtmpfs before the node exists, so there is no moment with another owner or mode; and,
+ * with NULL for all three, when the node goes.
+ */
 static char *channel_devnode(hftchan_devnode_device *dev, umode_t *mode, kuid_t *uid, kgid_t *gid)
 {
 	const struct hftchan_channel *ch = hftchan_from_dev(dev);
 
-	*mode = ch->mode;
-	*uid = ch->uid;
-	*gid = ch->gid;
+	if (mode)
+		*mode = ch->mode;
+	if (uid)
+		*uid = ch->uid;
+	if (gid)
+		*gid = ch->gid;
 	return NULL;
 }
 
