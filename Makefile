@@ -80,6 +80,7 @@ TEST_COMMON := $(wildcard tests/protocol/common.c)
 # each of these is a program of its own; those named test_* are cmocka programs
 TEST_SRC := $(filter-out $(TEST_COMMON),$(wildcard tests/protocol/*.c))
 CXX_TEST_SRC := $(wildcard tests/protocol/test_*.cpp)
+SELFTEST_SRC := $(wildcard tests/selftests/hftchan/*)
 BENCH_SRC := $(wildcard tests/bench/*.c)
 EXAMPLE_SRC := $(wildcard libuser/examples/*.c)
 MAN_SRC := $(wildcard libuser/man/*.scd tools/man/*.scd)
@@ -125,18 +126,42 @@ check: ## install what is missing, build and test everything (CAPTURES=DIR: with
 	@$(MAKE) --no-print-directory $(PARALLEL) tests
 	@tests/run.sh $(B)
 
+# fetched, built and booted below $(B): nothing of it touches the kernel of this machine
+KERNELS ?= 6.1 6.12
+.PHONY: check-vm
+check-vm: ## test the kernel module in a virtual machine (KERNELS="6.1 6.12": with these kernels)
+	@tests/install-deps.sh build test vm
+	@$(MAKE) --no-print-directory $(PARALLEL) tests selftests
+	@failed=0; for kernel in $(KERNELS); do tests/vm/run.sh $(B) $$kernel || failed=1; done; exit $$failed
+
+.PHONY: debug-kernel
+debug-kernel: ## build the kernel for check-vm-debug: KASAN, lockdep, kmemleak and more
+	@tests/install-deps.sh vm
+	@tests/vm/debug-kernel.sh $(B)
+
+.PHONY: check-vm-debug
+check-vm-debug: debug-kernel ## check-vm with that kernel
+	@$(MAKE) --no-print-directory check-vm KERNELS=debug
+
 .PHONY: bench
 bench: $(LIBS_BUILT) $(TOOLS_BUILT) $(BENCHES) ## build and print the figures of this machine
 	@tests/bench/run.sh $(B)
 
 .PHONY: lint
-lint: $(B)/lint-flags ## clang-tidy, cppcheck, codespell, shellcheck, clang-format, licenses
+lint: $(B)/lint-flags ## checkpatch, sparse, clang-tidy, cppcheck, codespell, shellcheck, clang-format, licenses
 	@tests/lint.sh $(B)
 
+# kbuild writes beside its sources, so it gets a copy of them: one for each kernel
+KERNEL_DIR ?= /lib/modules/$(shell uname -r)/build
+KERNEL_RELEASE := $(shell sed -n 's/.*UTS_RELEASE "\(.*\)"/\1/p' $(KERNEL_DIR)/include/generated/utsrelease.h 2>/dev/null)
+KMOD := $(B)/kmod/$(KERNEL_RELEASE)
+KMOD_SRC := Kbuild $(shell find kmod -type f)
 .PHONY: modules
-modules:
-	@echo "hftchan $(VERSION) has no kernel module: only its ABI, in kmod/include/uapi." \
-		"Channels named shm: and local: need none" >&2; exit 1
+# our CC, CFLAGS and so on aren't the kernel's
+modules: MAKEOVERRIDES :=
+modules: $(KMOD_SRC:%=$(KMOD)/%) ## build the kernel module for KERNEL_DIR (of the running kernel)
+	+$(Q)$(MAKE) --no-print-directory -C $(KERNEL_DIR) M=$(abspath $(KMOD)) W=1 \
+		$(if $(filter-out 0,$(WERROR)),KCFLAGS=-Werror) $(if $(C),C=$(C)) $(if $(V),V=$(V)) modules
 
 .PHONY: clean
 clean: ## remove what was built
@@ -264,10 +289,37 @@ $(B)/flags $(B)/links $(B)/lint-flags: FORCE
 	@mkdir -p $(@D)
 	@printf '%s\n' "$$TEXT" | cmp -s - $@ || printf '%s\n' "$$TEXT" >$@
 
+# Another set of files: what was built of the old one goes
+$(KMOD)/sources: export TEXT = $(KMOD_SRC)
+$(KMOD)/sources: FORCE
+	@test -n "$(KERNEL_RELEASE)" || { echo "hftchan: KERNEL_DIR=$(KERNEL_DIR): no kernel headers there;" \
+		"install linux-headers-$$(uname -r), or name another directory" >&2; exit 1; }
+	@printf '%s\n' "$$TEXT" | cmp -s - $@ || \
+		{ rm -rf $(@D) && mkdir -p $(@D) && printf '%s\n' "$$TEXT" >$@; }
+$(KMOD_SRC:%=$(KMOD)/%): $(KMOD)/%: % $(KMOD)/sources
+	@mkdir -p $(@D)
+	@cp $< $@
+
+# In a kernel tree and by its rules, as if they were part of it
+SELFTEST_TREE := $(B)/vm/source/tools/testing/selftests/hftchan
+SELFTEST_MAKE = env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL make -s -C $(SELFTEST_TREE) \
+	OUTPUT=$(abspath $(B)/selftests) KHDR_INCLUDES="-isystem $(CURDIR)/kmod/include/uapi"
+.PHONY: selftests
+selftests: $(if $(SELFTEST_SRC),$(B)/selftests/install/kselftest-list.txt)
+$(B)/selftests/install/kselftest-list.txt: $(SELFTEST_SRC) kmod/include/uapi/linux/hftchan.h
+	$(Q)tests/vm/kernels.sh $(B) source
+	@rm -rf $(SELFTEST_TREE) $(B)/selftests && mkdir -p $(@D)
+	@cp -r tests/selftests/hftchan $(SELFTEST_TREE)
+	$(call say,MAKE,$(B)/selftests)
+	$(Q)$(SELFTEST_MAKE) USERCFLAGS="-O2 -g $(if $(filter-out 0,$(WERROR)),-Werror)" \
+		INSTALL_PATH=$(abspath $(@D)) install
+	$(Q)$(SELFTEST_MAKE) COLLECTION=hftchan emit_tests >$@
+
 .PHONY: FORCE
 FORCE:
 
--include $(shell find $(B) -name '*.d' 2>/dev/null)
+# of our own objects; a kernel's are kbuild's
+-include $(shell find $(B) -path $(B)/vm -prune -o -path $(B)/kmod -prune -o -name '*.d' -print 2>/dev/null)
 
 # ---- install ----------------------------------------------------------------------------------
 

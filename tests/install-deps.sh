@@ -3,7 +3,7 @@
 #
 # Installs the Debian packages that building, the demo and the tests need, if they are missing.
 # Not called by `make` alone: only by `make demo` and `make check`.
-# Usage: tests/install-deps.sh [build|demo|test|lint]...    (default: all groups)
+# Usage: tests/install-deps.sh [build|demo|test|vm|lint]...    (default: all groups)
 set -euo pipefail
 
 declare -A group=(
@@ -11,7 +11,9 @@ declare -A group=(
 		scdoc"
 	[demo]="python3"
 	[test]="g++ binutils libcmocka-dev tshark python3 procps"
-	[lint]="clang-tidy clang-format cppcheck codespell shellcheck g++"
+	[vm]="qemu-system-x86 busybox-static cpio kmod xz-utils gcc-12 make flex bison bc libelf-dev
+		libssl-dev pahole rsync perl"
+	[lint]="clang-tidy clang-format cppcheck codespell shellcheck g++ sparse perl"
 )
 
 die()
@@ -21,10 +23,10 @@ die()
 }
 
 groups=("$@")
-[ $# -gt 0 ] || groups=(build demo test lint)
+[ $# -gt 0 ] || groups=(build demo test vm lint)
 wanted=()
 for name in "${groups[@]}"; do
-	[ -n "${group[$name]:-}" ] || die "$name: no such group; there are: build demo test lint"
+	[ -n "${group[$name]:-}" ] || die "$name: no such group; there are: build demo test vm lint"
 	wanted+=("${group[$name]}")
 done
 mapfile -t wanted < <(tr -s '[:space:]' '\n' <<<"${wanted[*]}" | sort -u)

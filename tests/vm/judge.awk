@@ -1,0 +1,164 @@
+# SPDX-License-Identifier: MIT
+#
+# Judges a run in the virtual machine: reads what tests/vm/suite printed (KTAP) and the kernel's log.
+# Not a runner: tests/vm/run.sh calls it; tests/vm/check-judge.sh shows that it finds what it should.
+# Usage: awk -v status=STATUS -f judge.awk RESULTS CONSOLE    (prints TAP; exits 1 if anything failed)
+#
+# A program counts by its single results. What it did besides is one more failed test: a plan that
+# doesn't fit, no result, an exit status, an end without notice. So does each report of the kernel.
+
+function test(good, text)
+{
+	print (good ? "ok " : "not ok ") ++nr " - " text
+	failed += !good
+}
+
+function explain(text)
+{
+	print "# " text
+}
+
+function problem(text)
+{
+	problems = problems (problems ? ", " : "") text
+}
+
+# the end of a program: by its own line in the outer list, or without one
+function leave(text)
+{
+	if (text ~ /^not ok/ && !nested_failed)
+		problem(match(text, /# .*/) ? substr(text, RSTART + 2) : "failed without a failed test")
+	if (!nested && !skipped_whole && text !~ /# SKIP/)
+		problem("printed no result")
+	else if (nested && plan == "")
+		problem("ended without a plan")
+	else if (nested && plan != nested)
+		problem(nested " results where " plan " were planned")
+	if (bail != "")
+		problem(bail)
+	if (problems != "") {
+		test(0, program ": runs to its end")
+		explain(problems)
+		# what it said last, if its last result was good
+		for (i = 1; i <= kept; i++)
+			explain(keep[i])
+	} else if (!nested) {
+		test(1, program " # SKIP" skip_reason)
+	}
+	program = ""
+}
+
+FNR == 1 { file++ }
+{ sub(/\r$/, "") }
+
+# ---- the results -------------------------------------------------------------------------------
+
+file == 1 && /^  # Subtest: / {
+	if (program != "") {
+		problem("ended without notice")
+		leave("")
+	}
+	program = substr($0, 14)
+	nested = nested_failed = kept = skipped_whole = bad = 0
+	plan = problems = bail = skip_reason = ""
+	next
+}
+
+file == 1 && program != "" && /^  1\.\.[0-9]+/ {
+	plan += substr($1, 4)
+	if (plan == 0 && match($0, /# *SKIP/)) {
+		skipped_whole = 1
+		skip_reason = substr($0, RSTART + RLENGTH)
+	}
+	next
+}
+
+file == 1 && program != "" && /^  (not )?ok( |$)/ {
+	nested++
+	bad = /^  not/
+	nested_failed += bad
+	sub(/^  (not )?ok *[0-9]*( *-)? */, "")
+	test(!bad, program ": " $0)
+	# kselftest_harness.h explains before the result
+	if (bad)
+		for (i = 1; i <= kept; i++)
+			explain(keep[i])
+	kept = 0
+	next
+}
+
+file == 1 && program != "" && /^  / {
+	sub(/^  (# ?)?/, "")
+	if (/^Bail out!/)
+		bail = $0
+	if (/^ *RUN /)
+		kept = bad = 0
+	# tests/tap.sh explains after the result
+	if (bad) {
+		explain($0)
+	} else {
+		if (kept == 20) {
+			for (i = 1; i < kept; i++)
+				keep[i] = keep[i + 1]
+			kept--
+		}
+		keep[++kept] = $0
+	}
+	next
+}
+
+file == 1 && /^1\.\.[0-9]+$/ { outer_plan = substr($1, 4); next }
+
+file == 1 && /^(not )?ok / {
+	outer++
+	if (program != "") {
+		leave($0)
+	} else {
+		text = $0
+		sub(/^(not )?ok *[0-9]*( *-)? */, "", text)
+		test(/^ok/, text)
+	}
+	next
+}
+
+file == 1 && /^# / { print; next }
+
+# ---- the kernel's log --------------------------------------------------------------------------
+
+file == 2 { lines++; sub(/^\[ *[0-9.]+\] /, "") }
+
+file == 2 && /^hftchan-test: / { during = substr($0, 15); next }
+
+# whatever a kernel says in front, a report begins with one of these; it goes on without a new one
+file == 2 && /^(watchdog: |rcu: |[^:]*: )?(WARNING: |BUG: |INFO: (task|rcu|trying|inconsistent)|Oops: )|^BUG |------\[ cut here \]|^Kernel panic|general protection fault|^(double fault|divide error|invalid opcode|stack segment|int3|traps: PANIC)|DEBUG_LOCKS_WARN_ON|^UBSAN: |^ODEBUG: |^refcount_t: |^kmemleak: [0-9]+ new|^unreferenced object|^page:[^ ]* refcount|page allocation failure|Call Trace:|Kernel memory overwrite|Kernel memory exposure|list_(add|del) corruption|detected stalls|blocked for more than/ {
+	if (!report) {
+		reports++
+		test(0, "the kernel's log: " (during ? during : "boot"))
+		shown = 0
+	}
+	report = 40
+}
+file == 2 && report { report--; if (shown++ < 40) explain($0) }
+
+# ---- the end -----------------------------------------------------------------------------------
+
+END {
+
+	if (program != "") {
+		problem("the machine ended during it")
+		leave("")
+	}
+	if (outer_plan == "")
+		outer_plan = "?"
+	if (outer != outer_plan || status) {
+		test(0, "the suite runs to its end")
+		explain(outer + 0 " of " outer_plan " tests ended; " \
+			(status == 124 ? "timeout" : "status " status + 0))
+	}
+	if (!lines)
+		test(0, "the kernel's log: is empty")
+	else if (!reports)
+		test(1, "the kernel's log: no report")
+	print "1.." nr
+	exit failed > 0
+}
