@@ -115,9 +115,10 @@ static void end_role(struct hftchan_channel *ch, enum hftchan_sender_state why)
 			WRITE_ONCE(c->nr_deaths, c->nr_deaths + 1);
 		/*
 		 * Who sees the end finds all that was committed before; pairs with the acquire
-		 * loads of user space.
+		 * loads in hftchan_snapshot() of libhftchan.
 		 */
 		smp_store_release(&c->ended_epoch, c->epoch);
+		/* pairs likewise: who sees it finds the end */
 		smp_store_release(&c->sender_state, why);
 		hf->started = false;
 	}
@@ -227,12 +228,13 @@ static int channel_start_tx(struct file *file, void *arg)
 	 * before and after has a consistent set. Pairs with hftchan_snapshot() in libhftchan.
 	 */
 	WRITE_ONCE(c->sender_state, HFTCHAN_SENDER_NONE);
-	smp_wmb();
+	smp_wmb();	/* pairs with the acquire fence there */
 	WRITE_ONCE(c->attached_ns, ktime_get_real_ns());
 	WRITE_ONCE(c->epoch_seq, start->seq);
 	WRITE_ONCE(ch->sender->heartbeat_ns, 0);
-	/* the caller's first marks are in the ring before its epoch is seen, too */
+	/* after the caller's first marks in the ring; pairs with the acquire of the epoch */
 	smp_store_release(&c->epoch, c->epoch + 1);
+	/* pairs with the acquire of the state, see above */
 	smp_store_release(&c->sender_state, HFTCHAN_SENDER_ATTACHED);
 	hf->started = true;
 	start->out_epoch = c->epoch;
@@ -416,7 +418,8 @@ const struct file_operations hftchan_channel_fops = {
  * Asked by devtmpfs before the node exists, so there is no moment with another owner or mode; and,
  * with NULL for all three, when the node goes.
  */
-static char *channel_devnode(hftchan_devnode_device *dev, umode_t *mode, kuid_t *uid, kgid_t *gid)
+static char *channel_devnode(HFTCHAN_DEVNODE_CONST struct device *dev, umode_t *mode, kuid_t *uid,
+			     kgid_t *gid)
 {
 	const struct hftchan_channel *ch = hftchan_from_dev(dev);
 

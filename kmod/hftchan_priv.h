@@ -43,8 +43,8 @@
  * Lifetimes: a channel is its struct device. Alive: on hftchan_channels, in sysfs, findable.
  * Dead: its name is gone or going; who has it open keeps it, through the cdev. The ring's pages go
  * with the last reference, or before, when it is zapped.
- * Pages are reached through RCU pointers: one that was replaced or taken away is freed after a grace
- * period, so that a reader need not take sem.
+ * Pages are reached through RCU pointers: one that was replaced or taken away is freed after a
+ * grace period, so that a reader need not take sem.
  *
  * The sender role is a pointer to the open file that holds it, bound to the memory (mm) that took
  * it. The mmu notifier of a file outlives the role: it is unregistered by the same file's next
@@ -87,7 +87,7 @@ struct hftchan_channel {
 struct hftchan_file {
 	struct hftchan_channel *ch;
 	struct file *file;
-	struct mutex lock;
+	struct mutex lock;		/* one command about the role at a time */
 	struct mmu_notifier mn;		/* mn.mm: whose the role is or was */
 	bool registered;		/* lock; mn is */
 	bool started;			/* sem; its epoch is published */

@@ -14,7 +14,7 @@
 
 #include "hftchan_priv.h"
 
-DEFINE_MUTEX(hftchan_lock);
+DEFINE_MUTEX(hftchan_lock);	/* the list, names, minors, charges */
 LIST_HEAD(hftchan_channels);
 dev_t hftchan_devt;
 

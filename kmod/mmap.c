@@ -4,7 +4,7 @@
  * "Why can't I map this?" is answered here; where the pages come from is not.
  * The contract of locks is in hftchan_priv.h; of the regions in uapi/linux/hftchan.h.
  *
- * All regions are VM_PFNMAP: nobody can pin such a page (get_user_pages() refuses), so that whatever
+ * All regions are VM_PFNMAP: nobody can pin such a page (get_user_pages() refuses), so that what
  * was unmapped can't be written any more. The ring is mapped by PMD entries only, there is no way
  * down to 4-KiB ones: start, length and offset are multiples of 2 MiB or refused.
  */
@@ -146,7 +146,7 @@ static vm_fault_t ring_fault(struct vm_fault *vmf)
 }
 
 /* Not called for character devices by the oldest kernels: there ring_fault() is enough. */
-static vm_fault_t ring_huge_fault(struct vm_fault *vmf, hftchan_fault_size size)
+static vm_fault_t ring_huge_fault(struct vm_fault *vmf, HFTCHAN_FAULT_SIZE size)
 {
 	return size == HFTCHAN_FAULT_PMD ? ring_fault(vmf) : VM_FAULT_FALLBACK;
 }

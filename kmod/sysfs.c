@@ -9,14 +9,13 @@
 
 #include "hftchan_priv.h"
 
-#define CONTROL_ATTR(_name, _fmt)                                                                  \
-	static ssize_t _name##_show(struct device *dev, struct device_attribute *attr, char *buf)  \
-	{                                                                                          \
-		struct hftchan_channel *ch = hftchan_from_dev(dev);                                \
-                                                                                                   \
-		return sysfs_emit(buf, _fmt "\n", READ_ONCE(ch->control->_name));                  \
-	}                                                                                          \
-	static DEVICE_ATTR_RO(_name)
+/* a field of the control page */
+#define CONTROL_ATTR(_name, _fmt)								\
+static ssize_t _name##_show(struct device *dev, struct device_attribute *attr, char *buf)	\
+{												\
+	return sysfs_emit(buf, _fmt "\n", READ_ONCE(hftchan_from_dev(dev)->control->_name));	\
+}												\
+static DEVICE_ATTR_RO(_name)
 
 CONTROL_ATTR(payload_size, "%u");
 CONTROL_ATTR(nr_slots, "%llu");
@@ -59,7 +58,7 @@ static ssize_t sender_pid_show(struct device *dev, struct device_attribute *attr
 	up_read(&ch->sem);
 	return sysfs_emit(buf, "%d\n", pid);
 }
-static DEVICE_ATTR(sender_pid, 0400, sender_pid_show, NULL);
+static DEVICE_ATTR_ADMIN_RO(sender_pid);
 
 static ssize_t nr_open_show(struct device *dev, struct device_attribute *attr, char *buf)
 {
@@ -67,7 +66,7 @@ static ssize_t nr_open_show(struct device *dev, struct device_attribute *attr, c
 
 	return sysfs_emit(buf, "%d\n", atomic_read(&ch->nr_open));
 }
-static DEVICE_ATTR(nr_open, 0400, nr_open_show, NULL);
+static DEVICE_ATTR_ADMIN_RO(nr_open);
 
 /* The last message committed in a slot, as its state word says; 0 and wrong words: none. */
 static s64 last_committed(struct hftchan_channel *ch, u64 slot)
@@ -112,7 +111,7 @@ static ssize_t seq_show(struct device *dev, struct device_attribute *attr, char 
 	rcu_read_unlock();
 	return sysfs_emit(buf, "%lld\n", max(newest, (s64)ch->control->first_seq - 1));
 }
-static DEVICE_ATTR(seq, 0400, seq_show, NULL);
+static DEVICE_ATTR_ADMIN_RO(seq);
 
 static struct attribute *hftchan_attrs[] = {
 	&dev_attr_payload_size.attr, &dev_attr_nr_slots.attr,	  &dev_attr_slot_size.attr,

@@ -43,17 +43,18 @@ static inline void release_fault_lock(struct vm_fault *vmf)
 
 /* what .huge_fault is asked for */
 #ifdef HFTCHAN_HAVE_PE_SIZE
-typedef enum page_entry_size hftchan_fault_size;
+#define HFTCHAN_FAULT_SIZE	enum page_entry_size
 #define HFTCHAN_FAULT_PMD	PE_SIZE_PMD
 #else
-typedef unsigned int hftchan_fault_size;
+#define HFTCHAN_FAULT_SIZE	unsigned int
 #define HFTCHAN_FAULT_PMD	HPAGE_PMD_ORDER
 #endif
 
+/* of .devnode's device */
 #ifdef HFTCHAN_HAVE_CONST_DEVNODE
-typedef const struct device hftchan_devnode_device;
+#define HFTCHAN_DEVNODE_CONST	const
 #else
-typedef struct device hftchan_devnode_device;
+#define HFTCHAN_DEVNODE_CONST
 #endif
 
 /*

@@ -141,8 +141,10 @@ struct hftchan_control {
 	__aligned_u64 ring_size;
 	/** @ring_offset: of the ring, for receivers */
 	__aligned_u64 ring_offset;
-	/** @ring_tx_offset: of the ring as the role holder maps it for writing; the dev backend
-	 *  has a second view so that revoke can unmap one without the other, shm has ring_offset */
+	/**
+	 * @ring_tx_offset: of the ring as the role holder maps it for writing; the dev backend
+	 * has a second view so that revoke can unmap one without the other, shm has ring_offset
+	 */
 	__aligned_u64 ring_tx_offset;
 	/** @sender_offset: of the sender page, for reading */
 	__aligned_u64 sender_offset;
@@ -154,21 +156,27 @@ struct hftchan_control {
 	__aligned_u64 created_ns;
 	/** @page_size: bytes of the pages behind the ring */
 	__u32 page_size;
-	/** @node: NUMA node that the ring was asked to lie on, -1: none asked for. Written by
-	 *  owner at re-pin, relaxed */
+	/**
+	 * @node: NUMA node that the ring was asked to lie on, -1: none asked for. Written by
+	 * owner at re-pin, relaxed
+	 */
 	__s32 node;
 	/** @sender_tx_offset: of the sender page as the role holder maps it for writing */
 	__aligned_u64 sender_tx_offset;
 
 	/* -- who sends; written by owner at attach, detach, revoke, death; any reader -- */
-	/** @epoch: number of attaches so far. Grows after the new sender's first marks are in the
-	 *  ring (release; pairs with receivers' acquire load) */
+	/**
+	 * @epoch: number of attaches so far. Grows after the new sender's first marks are in the
+	 * ring (release; pairs with receivers' acquire load)
+	 */
 	__aligned_u64 epoch;
 	/** @epoch_seq: seq that the sender of @epoch began with */
 	__aligned_u64 epoch_seq;
-	/** @sender_state: enum hftchan_sender_state. At attach NONE is stored before, ATTACHED
-	 *  (release) after @sender_pid .. @epoch: a reader that finds ATTACHED and the same @epoch
-	 *  before and after has a consistent set */
+	/**
+	 * @sender_state: enum hftchan_sender_state. At attach NONE is stored before, ATTACHED
+	 * (release) after @sender_pid .. @epoch: a reader that finds ATTACHED and the same @epoch
+	 * before and after has a consistent set
+	 */
 	__u32 sender_state;
 	/** @sender_pid: in the pid namespace @sender_pidns; 0 in the dev backend (INFO tells) */
 	__s32 sender_pid;
@@ -180,12 +188,16 @@ struct hftchan_control {
 	__aligned_u64 attached_ns;
 	/** @sender_flags: what the sender opted in to at attach; none yet, 0 */
 	__u32 sender_flags;
-	/** @destroyed: non-zero once the channel's name is gone; never goes back. Written, release,
-	 *  by whoever destroys it */
+	/**
+	 * @destroyed: non-zero once the channel's name is gone; never goes back. Written, release,
+	 * by whoever destroys it
+	 */
 	__u32 destroyed;
-	/** @ended_epoch: the newest epoch whose sender is known to have ended; equal to @epoch when
-	 *  nobody sends. Says it better than @sender_state, which is NONE for a moment of each
-	 *  attach. Release; pairs with acquire: who sees it finds all that was committed */
+	/**
+	 * @ended_epoch: the newest epoch whose sender is known to have ended; equal to @epoch when
+	 * nobody sends. Says it better than @sender_state, which is NONE for a moment of each
+	 * attach. Release; pairs with acquire: who sees it finds all that was committed
+	 */
 	__aligned_u64 ended_epoch;
 	/** @sender_timens: inode number of the time namespace that @sender_start is of, 0: none */
 	__aligned_u64 sender_timens;
@@ -212,8 +224,10 @@ struct hftchan_control {
 	/** @__reserved_counters: 0 */
 	__aligned_u64 __reserved_counters[11];
 
-	/** @ring_path: absolute path of the file that holds the ring at offset 0 when it is not
-	 *  in this one (shm on hugetlbfs), zero-terminated; empty otherwise; constant */
+	/**
+	 * @ring_path: absolute path of the file that holds the ring at offset 0 when it is not
+	 * in this one (shm on hugetlbfs), zero-terminated; empty otherwise; constant
+	 */
 	char ring_path[HFTCHAN_RING_PATH_MAX];
 };
 
