@@ -273,8 +273,8 @@ int hftchan_prefault(struct hftchan_channel *ch, u64 addr, u64 length)
 {
 	struct mm_struct *mm = current->mm;
 	struct vm_area_struct *vma;
+	u64 end = addr + length, next;
 	bool unlocked = false;
-	u64 end = addr + length;
 	int err = 0;
 
 	if (!length || end < addr || !PAGE_ALIGNED(addr | length))
@@ -288,10 +288,11 @@ int hftchan_prefault(struct hftchan_channel *ch, u64 addr, u64 length)
 			err = -EINVAL;
 			break;
 		}
+		next = vma_region(vma)->ring ? (addr & PMD_MASK) + PMD_SIZE : addr + PAGE_SIZE;
+		/* may drop mmap_lock and take it again: vma is not to be used after this */
 		err = fixup_user_fault(mm, addr,
 				       vma->vm_flags & VM_WRITE ? FAULT_FLAG_WRITE : 0, &unlocked);
-		addr = vma->vm_ops == &ring_vm_ops ? (addr & PMD_MASK) + PMD_SIZE :
-						      addr + PAGE_SIZE;
+		addr = next;
 		cond_resched();
 	}
 	mmap_read_unlock(mm);

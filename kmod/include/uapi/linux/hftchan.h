@@ -157,8 +157,8 @@ struct hftchan_control {
 	/** @page_size: bytes of the pages behind the ring */
 	__u32 page_size;
 	/**
-	 * @node: NUMA node that the ring was asked to lie on, -1: none asked for. Written by
-	 * owner at re-pin, relaxed
+	 * @node: NUMA node that the ring was asked to lie on, -1: none asked for; in the dev
+	 * backend the one that it lies on. Written by owner at re-pin, relaxed
 	 */
 	__s32 node;
 	/** @sender_tx_offset: of the sender page as the role holder maps it for writing */
@@ -234,7 +234,8 @@ struct hftchan_control {
 /**
  * struct hftchan_sender_page - what the sender says of itself
  *
- * Written by the sender alone, relaxed; read by anybody, trusted by nobody.
+ * Written by the sender alone, relaxed; read by anybody, trusted by nobody. All of it is 0 when an
+ * epoch begins: by the sender's library, or by START_TX in the dev backend.
  */
 struct hftchan_sender_page {
 	/** @heartbeat_ns: CLOCK_MONOTONIC of the last hftchan_heartbeat(), 0: none in this epoch */
@@ -463,7 +464,8 @@ struct hftchan_ioc_attach_tx {
  * @out_epoch: the epoch that begins
  *
  * Once per role, by its holder (EPERM), after the first slots are marked and before the first
- * message. EINVAL: a second time. The kernel writes epoch, epoch_seq, sender_state, attached_ns.
+ * message. EINVAL: a second time. The kernel writes epoch, epoch_seq, sender_state and attached_ns,
+ * and 0 to heartbeat_ns of the sender page.
  */
 struct hftchan_ioc_start_tx {
 	__u32 size;
