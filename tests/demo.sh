@@ -124,9 +124,12 @@ create()
 	[ "$node" = -1 ] || where=(--node "$node")
 	"$hftchan" create "$channel" --payload "${2:-1472}" --slots "$1" --varlen "${where[@]}"
 	[ "$node" != -1 ] || return 0
-	placed=$("$hftchan" show "$channel" | sed -n 's/^pages_on_node \([0-9]*\) .*/\1/p')
-	if [ "$placed" != "$node" ]; then
-		echo "    FAILED: the ring lies on node ${placed:-(not told)}, not on $node"
+	# each page was asked where it lies
+	placed=$("$hftchan" show "$channel" | awk '$1 == "pages_on_node" && $3 { print $2 }' | xargs)
+	if [ "$placed" = "$node" ]; then
+		echo "    every page of the ring lies on node $node"
+	else
+		echo "    FAILED: the ring lies on ${placed:-(not told)}, not on node $node"
 		failed=1
 	fi
 }
