@@ -178,6 +178,9 @@ static int channel_attach_tx(struct file *file, void *arg)
 	forget_mm(hf);
 	hf->mn.ops = &role_mn_ops;
 	err = mmu_notifier_register(&hf->mn, current->mm);
+	/* gives up whenever a signal is pending; nothing was done yet, so begin again after it */
+	if (err == -EINTR)
+		err = -ERESTARTNOINTR;
 	if (err)
 		goto out;
 	hf->registered = true;
@@ -336,6 +339,17 @@ static int channel_prefault(struct file *file, void *arg)
 	return hftchan_prefault(hf->ch, prefault->addr, prefault->length);
 }
 
+/* ---------------------------------------------------------------- the ring's end */
+
+/* Take the ring's pages, if they are still there. Under sem for writing; see hftchan_take_pages(). */
+static void take_ring(struct hftchan_channel *ch, struct list_head *pages)
+{
+	if (ch->zapped || !ch->pages)
+		return;
+	ch->zapped = true;
+	hftchan_take_pages(ch, pages);
+}
+
 /* ---------------------------------------------------------------- open files */
 
 static int channel_open(struct inode *inode, struct file *file)
@@ -373,13 +387,19 @@ static int channel_release(struct inode *inode, struct file *file)
 {
 	struct hftchan_file *hf = file->private_data;
 	struct hftchan_channel *ch = hf->ch;
+	LIST_HEAD(pages);
+	bool last;
 
 	down_write(&ch->sem);
 	if (ch->holder == hf)
 		end_role(ch, HFTCHAN_SENDER_NONE);
+	last = atomic_dec_and_test(&ch->nr_open) && ch->dead;
+	if (last)
+		take_ring(ch, &pages);
 	up_write(&ch->sem);
 	forget_mm(hf);
-	atomic_dec(&ch->nr_open);
+	if (last)
+		hftchan_free_pages(ch, &pages);
 	kfree(hf);
 	return 0;
 }
@@ -406,9 +426,8 @@ const struct file_operations hftchan_channel_fops = {
 	.open = channel_open,
 	.release = channel_release,
 	.mmap = hftchan_mmap,
-	.get_unmapped_area = thp_get_unmapped_area,
+	.get_unmapped_area = hftchan_get_unmapped_area,
 	.unlocked_ioctl = channel_ioctl,
-	.compat_ioctl = compat_ptr_ioctl,
 	.llseek = noop_llseek,
 };
 
@@ -432,29 +451,28 @@ static char *channel_devnode(HFTCHAN_DEVNODE_CONST struct device *dev, umode_t *
 	return NULL;
 }
 
-/* The last reference is gone: nobody has it open, mapped, or looks at an attribute. */
+/* The last reference is gone: nobody has it open, mapped, or looks at an attribute. Maybe late. */
 static void channel_free(struct device *dev)
 {
 	struct hftchan_channel *ch = hftchan_from_dev(dev);
 	LIST_HEAD(pages);
 
-	if (ch->pages) {
-		down_write(&ch->sem);
-		hftchan_take_pages(ch, &pages);
-		up_write(&ch->sem);
-	}
+	/* there are some left only of a channel that was never made */
+	down_write(&ch->sem);
+	take_ring(ch, &pages);
+	up_write(&ch->sem);
 	hftchan_free_pages(ch, &pages);
 	kvfree(ch->pages);
 	free_page((unsigned long)ch->control);
 	free_page((unsigned long)ch->sender);
 	iput(ch->inode);
-	if (ch->id >= 0) {
-		mutex_lock(&hftchan_lock);
+	mutex_lock(&hftchan_lock);
+	list_del(&ch->list);
+	if (ch->id >= 0)
 		idr_remove(&hftchan_ids, ch->id);
-		mutex_unlock(&hftchan_lock);
-	}
-	hftchan_channel_gone(ch);
+	mutex_unlock(&hftchan_lock);
 	kfree(ch);
+	hftchan_channel_gone();
 }
 
 static const struct device_type channel_type = {
@@ -567,6 +585,7 @@ int hftchan_create(struct hftchan_ioc_create *arg)
 	ch = kzalloc(sizeof(*ch), GFP_KERNEL_ACCOUNT);
 	if (!ch)
 		return -ENOMEM;
+	hftchan_channel_comes();
 	device_initialize(&ch->dev);
 	ch->dev.class = &hftchan_class;
 	ch->dev.type = &channel_type;
@@ -627,6 +646,7 @@ err_put:
 
 static int kill_channel(struct hftchan_channel *ch, u32 flags)
 {
+	bool free = false;
 	LIST_HEAD(pages);
 	int err = 0;
 
@@ -639,17 +659,17 @@ static int kill_channel(struct hftchan_channel *ch, u32 flags)
 		ch->dead = true;
 		/* after all that was committed; pairs with hftchan_rx_idle() in libhftchan */
 		smp_store_release(&ch->control->destroyed, 1);
-		if (flags & HFTCHAN_DESTROY_F_ZAP) {
-			ch->zapped = true;
+		free = (flags & HFTCHAN_DESTROY_F_ZAP) || !atomic_read(&ch->nr_open);
+		if (free) {
 			hftchan_zap(ch, HFTCHAN_REGION_RING_TX);
 			hftchan_zap(ch, HFTCHAN_REGION_RING);
-			hftchan_take_pages(ch, &pages);
+			take_ring(ch, &pages);
 		}
 	}
 	up_write(&ch->sem);
 	if (err)
 		return err;
-	if (flags & HFTCHAN_DESTROY_F_ZAP)
+	if (free)
 		hftchan_free_pages(ch, &pages);
 
 	/* not under a lock: waits for whoever reads an attribute */

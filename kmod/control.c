@@ -31,6 +31,9 @@ long hftchan_dispatch(struct file *file, unsigned int cmd, unsigned long arg,
 		return -EFAULT;
 	if (size < command->min_size)
 		return -EINVAL;
+	/* what is unknown must be looked at, to be 0: not gigabytes of it */
+	if (size > PAGE_SIZE)
+		return -E2BIG;
 	err = copy_struct_from_user(buf, command->size, uarg, size);
 	if (err)
 		return err;
@@ -91,6 +94,5 @@ const struct file_operations hftchan_control_fops = {
 	.owner = THIS_MODULE,
 	.open = control_open,
 	.unlocked_ioctl = control_ioctl,
-	.compat_ioctl = compat_ptr_ioctl,
 	.llseek = noop_llseek,
 };

@@ -42,7 +42,7 @@
  *
  * Lifetimes: a channel is its struct device. Alive: on hftchan_channels, in sysfs, findable.
  * Dead: its name is gone or going; who has it open keeps it, through the cdev. The ring's pages go
- * with the last reference, or before, when it is zapped.
+ * when it is dead and nobody has it open (a mapping does), or before, by ZAP.
  * Pages are reached through RCU pointers: one that was replaced or taken away is freed after a
  * grace period, so that a reader need not take sem.
  *
@@ -77,10 +77,10 @@ struct hftchan_channel {
 
 	struct rw_semaphore sem;
 	bool dead;			/* sem */
-	bool zapped;			/* sem */
+	bool zapped;			/* sem; the ring's pages are gone */
 	struct hftchan_file *holder;	/* sem; who has the sender role */
 	struct page __rcu **pages;	/* sem for writing */
-	atomic_t nr_open;
+	atomic_t nr_open;		/* sem, for reading is enough to count up */
 };
 
 /* An open file of a channel's node. */
@@ -138,7 +138,8 @@ extern struct list_head hftchan_channels;
 extern dev_t hftchan_devt;
 extern struct class hftchan_class;
 struct inode *hftchan_new_inode(void);
-void hftchan_channel_gone(struct hftchan_channel *ch);
+void hftchan_channel_comes(void);
+void hftchan_channel_gone(void);
 
 /* control.c */
 long hftchan_dispatch(struct file *file, unsigned int cmd, unsigned long arg,
@@ -162,6 +163,8 @@ unsigned long hftchan_pages_held(void);
 
 /* mmap.c */
 extern const struct hftchan_region hftchan_regions[HFTCHAN_NR_REGIONS];
+unsigned long hftchan_get_unmapped_area(struct file *file, unsigned long addr, unsigned long len,
+					unsigned long pgoff, unsigned long flags);
 int hftchan_mmap(struct file *file, struct vm_area_struct *vma);
 int hftchan_prefault(struct hftchan_channel *ch, u64 addr, u64 length);
 void hftchan_zap(struct hftchan_channel *ch, enum hftchan_region_id id);

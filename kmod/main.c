@@ -18,6 +18,7 @@ DEFINE_MUTEX(hftchan_lock);	/* the list, names, minors, charges */
 LIST_HEAD(hftchan_channels);
 dev_t hftchan_devt;
 
+static atomic_t hftchan_nr_channels = ATOMIC_INIT(0);
 static DECLARE_WAIT_QUEUE_HEAD(hftchan_all_gone);
 static struct vfsmount *hftchan_mnt;
 
@@ -55,24 +56,19 @@ struct inode *hftchan_new_inode(void)
 	return alloc_anon_inode(hftchan_mnt->mnt_sb);
 }
 
-/* The last step of a channel's release. */
-void hftchan_channel_gone(struct hftchan_channel *ch)
+/* The module's text is needed until each channel that came has gone: freed, later than destroyed. */
+void hftchan_channel_comes(void)
 {
-	mutex_lock(&hftchan_lock);
-	list_del(&ch->list);
-	if (list_empty(&hftchan_channels))
-		wake_up(&hftchan_all_gone);
-	mutex_unlock(&hftchan_lock);
+	atomic_inc(&hftchan_nr_channels);
 }
 
-static bool no_channels(void)
+/* The last step of a channel's release; in a reader's section that hftchan_exit() waits for. */
+void hftchan_channel_gone(void)
 {
-	bool empty;
-
-	mutex_lock(&hftchan_lock);
-	empty = list_empty(&hftchan_channels);
-	mutex_unlock(&hftchan_lock);
-	return empty;
+	rcu_read_lock();
+	if (atomic_dec_and_test(&hftchan_nr_channels))
+		wake_up(&hftchan_all_gone);
+	rcu_read_unlock();
 }
 
 static int __init hftchan_init(void)
@@ -111,8 +107,7 @@ static void __exit hftchan_exit(void)
 {
 	misc_deregister(&hftchan_misc);
 	hftchan_destroy_all();
-	wait_event(hftchan_all_gone, no_channels());
-	/* the release that woke us has left this module's text, too */
+	wait_event(hftchan_all_gone, !atomic_read(&hftchan_nr_channels));
 	synchronize_rcu();
 	WARN_ON(hftchan_pages_held());
 	unregister_chrdev_region(hftchan_devt, HFTCHAN_MINORS);

@@ -10,6 +10,7 @@
  */
 #include <linux/file.h>
 #include <linux/mm.h>
+#include <linux/mman.h>
 #include <linux/sched/mm.h>
 #include <linux/string.h>
 
@@ -165,7 +166,7 @@ static int ring_mremap(struct vm_area_struct *vma)
 
 /*
  * For debuggers. Reading only, and only what a fault would map: by way of /proc/PID/mem nobody
- * writes into a ring, the sender's own debugger no more than a sender that was revoked.
+ * writes into a ring, not even the sender's own debugger.
  */
 static int channel_access(struct vm_area_struct *vma, unsigned long addr, void *buf, int len,
 			  int write)
@@ -180,12 +181,12 @@ static int channel_access(struct vm_area_struct *vma, unsigned long addr, void *
 		return -EACCES;
 	len = min_t(size_t, len, room - (offset & (room - 1)));
 	down_read(&ch->sem);
-	if (region->ring && ch->zapped) {
-		len = -EFAULT;
-	} else {
+	if (may_touch(vma)) {
 		page = region->ring ? page_address(hftchan_page(ch, offset >> PMD_SHIFT)) :
 				      small_page(ch, region);
 		memcpy(buf, page + (offset & (room - 1)), len);
+	} else {
+		len = -EFAULT;
 	}
 	up_read(&ch->sem);
 	return len;
@@ -224,6 +225,15 @@ static const struct hftchan_region *find_region(const struct hftchan_channel *ch
 		return region;
 	}
 	return NULL;
+}
+
+/* A free address, where a ring can be mapped by huge entries: a hint between two is rounded up. */
+unsigned long hftchan_get_unmapped_area(struct file *file, unsigned long addr, unsigned long len,
+					unsigned long pgoff, unsigned long flags)
+{
+	if (!(flags & MAP_FIXED))
+		addr = ALIGN(addr, PMD_SIZE);
+	return thp_get_unmapped_area(file, addr, len, pgoff, flags);
 }
 
 int hftchan_mmap(struct file *file, struct vm_area_struct *vma)

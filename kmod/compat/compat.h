@@ -18,7 +18,7 @@
 #if !defined(CONFIG_MMU_NOTIFIER) || !defined(CONFIG_TRANSPARENT_HUGEPAGE)
 #error "hftchan needs CONFIG_MMU_NOTIFIER and CONFIG_TRANSPARENT_HUGEPAGE (absent from PREEMPT_RT)"
 #endif
-#if PMD_SHIFT != 21
+#if !defined(CONFIG_64BIT) || PMD_SHIFT != 21
 #error "hftchan needs 2-MiB PMD entries: x86-64, or arm64 with 4-KiB pages"
 #endif
 

@@ -254,7 +254,7 @@ struct hftchan_sender_page {
  * Errors, for every command:
  *
  *	ENOTTY      this node has no such command
- *	E2BIG       more bytes than the kernel knows, and one of them is not 0
+ *	E2BIG       more bytes than the kernel knows and one of them is not 0, or more than a page
  *	EOPNOTSUPP  a flag, a value of an enum or a reserved field that this kernel does not know
  *	EINVAL      a struct shorter than the first version's, or a wrong value
  *	EFAULT      the argument is no memory of the caller's
@@ -268,7 +268,8 @@ struct hftchan_sender_page {
  *	EINTR       a signal came while pages were being allocated; nothing is left of them
  *	ENODEV      the channel was destroyed
  *
- * A node opened without read permission (O_WRONLY) is EINVAL at open.
+ * A node opened without read permission (O_WRONLY) is EINVAL at open. Programs of 32 bits can't use
+ * the module: a ring may be larger than they can map.
  */
 #define HFTCHAN_CONTROL_NODE	"/dev/hftchan"
 #define HFTCHAN_NODE_PREFIX	"/dev/hftchan-"
@@ -336,7 +337,7 @@ struct hftchan_ioc_create {
  * @HFTCHAN_DESTROY_F_FORCE: although others have the channel open. The node goes; the memory stays,
  *	and stays charged, until the last mapping and descriptor are gone
  * @HFTCHAN_DESTROY_F_ZAP: with FORCE: take the ring out of every mapping (later access: SIGBUS)
- *	and free it now. The control page stays readable
+ *	and free it now. The control page stays readable. Not possible later, without the name
  */
 enum hftchan_destroy_flags {
 	HFTCHAN_DESTROY_F_FORCE = 1U << 0,
