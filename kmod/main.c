@@ -62,13 +62,11 @@ void hftchan_channel_comes(void)
 	atomic_inc(&hftchan_nr_channels);
 }
 
-/* The last step of a channel's release; in a reader's section that hftchan_exit() waits for. */
+/* The last step of a channel's release. */
 void hftchan_channel_gone(void)
 {
-	rcu_read_lock();
 	if (atomic_dec_and_test(&hftchan_nr_channels))
 		wake_up(&hftchan_all_gone);
-	rcu_read_unlock();
 }
 
 static int __init hftchan_init(void)
@@ -108,7 +106,8 @@ static void __exit hftchan_exit(void)
 	misc_deregister(&hftchan_misc);
 	hftchan_destroy_all();
 	wait_event(hftchan_all_gone, !atomic_read(&hftchan_nr_channels));
-	synchronize_rcu();
+	/* until whoever woke us has left this module's text, even if it was preempted there */
+	synchronize_rcu_tasks();
 	WARN_ON(hftchan_pages_held());
 	unregister_chrdev_region(hftchan_devt, HFTCHAN_MINORS);
 	class_unregister(&hftchan_class);
