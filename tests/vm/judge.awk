@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 #
-# Judges a run in the virtual machine: reads what tests/vm/suite printed (KTAP) and the kernel's log.
-# Not a runner: tests/vm/run.sh calls it; tests/vm/check-judge.sh shows that it finds what it should.
-# Usage: awk -v status=STATUS -f judge.awk RESULTS CONSOLE    (prints TAP; exits 1 if anything failed)
+# Judges a run in the virtual machine: what tests/vm/suite printed (KTAP), and the kernel's log.
+# Not a runner: tests/vm/run.sh calls it; tests/vm/check-judge.sh shows what it finds.
+# Usage: awk -v status=STATUS -f judge.awk RESULTS CONSOLE    (prints TAP; 1 if anything failed)
 #
 # A program counts by its single results. What it did besides is one more failed test: a plan that
 # doesn't fit, no result, an exit status, an end without notice. So does each report of the kernel.
@@ -27,7 +27,7 @@ function problem(text)
 function leave(text)
 {
 	if (text ~ /^not ok/ && !nested_failed)
-		problem(match(text, /# .*/) ? substr(text, RSTART + 2) : "failed without a failed test")
+		problem(match(text, /# .*/) ? substr(text, RSTART + 2) : "failed, but no test did")
 	if (!nested && !skipped_whole && text !~ /# SKIP/)
 		problem("printed no result")
 	else if (nested && plan == "")
@@ -137,12 +137,13 @@ console && /^hftchan-test: / { during = substr($0, 15); rest = 0; next }
 # what a report begins with; more of the same within 100 lines is the rest of it
 function begins()
 {
-	return /^([a-z_]+: )?(WARNING: |BUG: |Oops: |INFO: (task|rcu|trying|inconsistent))/ ||
+	return /^([a-z_]+: )?(WARNING: |BUG: |Oops: |INFO: (task |rcu_|trying ))/ ||
 		/------\[ cut here \]|^Kernel panic|^BUG |^UBSAN: |^ODEBUG: |^refcount_t: / ||
-		/^(general protection|double fault|divide error|invalid opcode|stack segment|int3:)/ ||
-		/DEBUG_LOCKS_WARN_ON|list_(add|del) corruption|[Kk]ernel memory (overwrite|exposure)/ ||
-		/page allocation failure|^page:[^ ]* refcount|detected stalls|blocked for more than/ ||
-		/^kmemleak: [0-9]+ new|^unreferenced object|Call Trace:/
+		/^(general protection|double fault|divide error|invalid opcode|stack segment)/ ||
+		/^int3:|DEBUG_LOCKS_WARN_ON|list_(add|del) corruption|detected stall/ ||
+		/[Kk]ernel memory (overwrite|exposure)|page allocation failure/ ||
+		/^page:[^ ]* refcount|blocked for more than|Call Trace:/ ||
+		/^kmemleak: [0-9]+ new|^unreferenced object/
 }
 
 console && begins() {
