@@ -170,11 +170,12 @@ clean: ## remove what was built
 .PHONY: help
 help: ## print this
 	@echo 'goals:'
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' Makefile | expand -t 14
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' Makefile | expand -t 18
 	@echo 'variables (make NAME=VALUE):'
 	@printf '  %s\n' 'B=build          where everything generated goes' \
 		'CC, CXX, CFLAGS, CXXFLAGS, CPPFLAGS, LDFLAGS' \
 		'WERROR=0         a warning is no error' \
+		'KERNEL_DIR=DIR   a kernel to build modules for, KERNELS="6.1 6.12 debug" those of check-vm' \
 		'V=1              print whole commands' \
 		'PREFIX=/usr/local, DESTDIR, BINDIR, LIBDIR, INCLUDEDIR, MANDIR, COMPLETIONDIR'
 

@@ -13,7 +13,8 @@ declare -A group=(
 	[test]="g++ binutils libcmocka-dev tshark python3 procps"
 	[vm]="qemu-system-x86 busybox-static cpio kmod xz-utils gcc-12 make flex bison bc libelf-dev
 		libssl-dev pahole rsync perl"
-	[lint]="clang-tidy clang-format cppcheck codespell shellcheck g++ sparse perl"
+	[lint]="clang-tidy clang-format cppcheck codespell shellcheck g++ sparse perl kmod
+		xz-utils gcc-12 make"
 )
 
 die()

@@ -99,13 +99,13 @@ squeeze()
 	sed -E 's/[[:space:]]+\\$/ \\/; s/([^[:space:]])[[:space:]]+/\1 /g'
 }
 
-# a message that fills its line stays in one piece, so that it can be searched for
+# a message stays in one piece, so that it can be searched for, also behind what it is said with
 narrow()
 {
 	local file bad=0
 	for file; do
 		expand -t 8 "$file" | awk -v file="$file" '
-			length > 100 && !/^ *"[^"]*"[,;)]*$/ {
+			length > 100 && !/^ *([A-Za-z_]+[( ])?"[^"]*"[,;)]*$/ {
 				print file ":" NR ": " length " columns"
 				bad = 1
 			}
@@ -114,22 +114,50 @@ narrow()
 	return "$bad"
 }
 
-mapfile -t c < <(sources '*.c')
-mapfile -t cxx < <(sources '*.cpp')
-mapfile -t headers < <(sources '*.h' '*.hpp')
-mapfile -t shell < <(sources '*.sh' '*.bash' run)
-mapfile -t python < <(sources '*.py')
-mapfile -t rest < <(sources Makefile Kbuild dkms.conf '*.map')
+# checkpatch of the kernel's source, but for what doesn't fit a module outside it
+#   BIT_MACRO: the ABI header serves user space, which has no BIT()
+#   LINUX_VERSION_CODE, CONSTANT_COMPARISON: kmod/compat refuses kernels that are too old
+#   MACRO_ARG_REUSE, MACRO_ARG_PRECEDENCE: arguments of the tables' macros are names and types
+kernel_style()
+{
+	tests/vm/kernels.sh "$build" source || return
+	"$build/vm/source/scripts/checkpatch.pl" --no-tree --strict --max-line-length=100 \
+		--terse --show-types --no-summary --ignore BIT_MACRO,LINUX_VERSION_CODE \
+		--ignore CONSTANT_COMPARISON,MACRO_ARG_REUSE,MACRO_ARG_PRECEDENCE -f "$@"
+}
 
-tap "license of each file" licensed \
-	"${c[@]}" "${cxx[@]}" "${headers[@]}" "${shell[@]}" "${python[@]}" "${rest[@]}"
-tap "at most 100 columns" narrow "${c[@]}" "${cxx[@]}" "${headers[@]}" "${shell[@]}" "${python[@]}"
+# the module for 6.1, each file checked whether it has to be compiled or not
+with_sparse()
+{
+	local log
+	tests/vm/kernels.sh "$build" 6.1 || return
+	log=$(env -u MAKEFLAGS -u MFLAGS make --no-print-directory B="$build" \
+		KERNEL_DIR="$build/vm/6.1/headers" C=2 modules 2>&1) || { echo "$log"; return 1; }
+	# it only warns: a finding is a line that names a place
+	grep -q '^  CHECK ' <<<"$log" && ! grep -E '^[^ ]+:[0-9]+:[0-9]+: ' <<<"$log"
+}
+
+# what needs a kernel's headers is for checkpatch, sparse and gcc's warnings, not for the others
+kernel_code='^(kmod|tests/selftests)/'
+mapfile -t kernel < <(sources '*.[ch]' | grep -E "$kernel_code")
+mapfile -t c < <(sources '*.c' | grep -vE "$kernel_code")
+mapfile -t cxx < <(sources '*.cpp')
+mapfile -t headers < <(sources '*.h' '*.hpp' | grep -vE "$kernel_code")
+mapfile -t shell < <(sources '*.sh' '*.bash' run init suite)
+mapfile -t scripts < <(sources '*.py' '*.awk')
+mapfile -t rest < <(sources Makefile Kbuild dkms.conf '*.map' '*.config')
+
+text=("${kernel[@]}" "${c[@]}" "${cxx[@]}" "${headers[@]}" "${shell[@]}" "${scripts[@]}")
+tap "license of each file" licensed "${text[@]}" "${rest[@]}"
+tap "at most 100 columns" narrow "${text[@]}"
 tap "indentation and spacing as by clang-format" formatted "${c[@]}" "${cxx[@]}" "${headers[@]}"
+tap "checkpatch" kernel_style "${kernel[@]}"
+tap "sparse" with_sparse
 tap "clang-tidy, C" tidy gnu11 "${c[@]}"
 tap "clang-tidy, C++" tidy c++17 "${cxx[@]}"
 tap "cppcheck" cppcheck --quiet --error-exitcode=1 --enable=warning,portability,performance \
 	--inline-suppr --std=c11 "${cpp_flags[@]}" "${c[@]}"
 tap "shellcheck" shellcheck --shell=bash "${shell[@]}"
-tap "codespell" codespell --ignore-words-list=crate \
+tap "codespell" codespell --ignore-words-list=crate,iput \
 	--skip="./.git,./build,./${build#./},./LICENSES,__pycache__"
 tap_end

@@ -7,7 +7,8 @@
 #
 # A program prints what cmocka prints, or TAP. As failed counts, besides what it says itself: a
 # crash, a timeout, a report of a sanitizer, a plan that doesn't fit, or no result at all.
-# CAPTURES=DIR: the tests that know it use the captures there too. CI=true: a longer stress.
+# CAPTURES=DIR: the tests that know it use the captures there too. CI=true: a longer stress, and the
+# kernel module on every kernel.
 set -uo pipefail
 
 # absolute, as a test may change its directory
@@ -15,7 +16,11 @@ build=${1:?usage: tests/run.sh BUILD_DIR}
 case $build in /*) ;; *) build=$PWD/$build ;; esac
 log=$build/log
 stress_seconds=30
-[ "${CI:-}" != true ] || stress_seconds=120
+kernels=(6.1)
+if [ "${CI:-}" = true ]; then
+	stress_seconds=120
+	kernels=(6.1 6.12 debug)
+fi
 passed=0 failed=0
 failures=()
 
@@ -218,6 +223,17 @@ each "bench " 300 "$build"
 stage "feed"
 programs tests/feed/check*.sh
 each "feed " 600 "$build"
+
+stage "judge of the virtual machine"
+programs tests/vm/check*.sh
+each "vm " 120
+
+for kernel in "${kernels[@]}"; do
+	stage "kernel module, in a virtual machine, Linux $kernel"
+	[ "$kernel" != debug ] ||
+		run verdict "debug kernel" 3600 make --no-print-directory debug-kernel B="$build"
+	run count "vm $kernel" 5400 make --no-print-directory check-vm KERNELS="$kernel" B="$build"
+done
 
 stage "install"
 run count install 300 tests/check-install.sh "$build"

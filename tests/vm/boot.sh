@@ -7,7 +7,7 @@
 #
 #   --append TEXT        to the kernel's command line, such as hftchan.PARAMETER=VALUE
 #   --file FILE:PATH     puts FILE into the machine as PATH
-#   --out DIR            what the command leaves in /out comes here
+#   --out DIR            what the command leaves in /out comes here, at about 1 MB/s
 #   --log FILE           the kernel's log (BUILD_DIR/vm/KERNEL/console)
 #   --time SECONDS       limit of the whole run (600), after which the status is 124
 #
@@ -96,7 +96,8 @@ fi
 
 # complete only if the command ended and init packed what it left
 mkdir "$scratch/out"
-if ! tar -x -f "$scratch/out.tar" -C "$scratch/out" 2>/dev/null || [ ! -f "$scratch/out/.status" ]; then
+if ! tar -x -f "$scratch/out.tar" -C "$scratch/out" 2>/dev/null ||
+	[ ! -f "$scratch/out/.status" ]; then
 	echo "boot: the machine ended before the command did; the kernel's log is $log" >&2
 	exit 125
 fi

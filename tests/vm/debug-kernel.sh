@@ -28,7 +28,7 @@ kbuild()
 {
 	# what a calling make was told isn't meant for the kernel's
 	env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL make -s -C "$source" O="$dir" \
-		-j"$(nproc)" LOCALVERSION=-debug KBUILD_BUILD_HOST=hftchan KBUILD_BUILD_USER=hftchan "$@"
+		-j"$(nproc)" LOCALVERSION=-debug "$@"
 }
 
 echo "  BUILD $build/vm/debug (some minutes)"

@@ -23,7 +23,8 @@ die()
 }
 
 for command in busybox cpio depmod; do
-	command -v "$command" >/dev/null || die "no $command; install it with: tests/install-deps.sh vm"
+	command -v "$command" >/dev/null ||
+		die "no $command; install it with: tests/install-deps.sh vm"
 done
 [ -x "$build/hftchan" ] || die "no $build/hftchan; run: make tests"
 
@@ -94,7 +95,8 @@ to=$root/lib/modules/$release
 install -D -t "$to/updates" "$build/kmod/$release/kmod/hftchan.ko"
 cp "$dir/root/lib/modules/$release"/modules.{order,builtin,builtin.modinfo} "$to"
 for module in "${modules[@]}"; do
-	modprobe -d "$dir/root" -S "$release" --show-depends "$module" || die "$release has no $module"
+	modprobe -d "$dir/root" -S "$release" --show-depends "$module" ||
+		die "$release has no module $module"
 done | while read -r kind file _; do
 	case $kind in
 	insmod) cp "$file" "$to" ;;

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 #
-# Judges a run in the virtual machine: reads what tests/vm/suite printed (KTAP) and the kernel's log.
-# Not a runner: tests/vm/run.sh calls it; tests/vm/check-judge.sh shows that it finds what it should.
-# Usage: awk -v status=STATUS -f judge.awk RESULTS CONSOLE    (prints TAP; exits 1 if anything failed)
+# Judges a run in the virtual machine: what tests/vm/suite printed (KTAP), and the kernel's log.
+# Not a runner: tests/vm/run.sh calls it; tests/vm/check-judge.sh shows what it finds.
+# Usage: awk -v status=STATUS -f judge.awk RESULTS CONSOLE    (prints TAP; 1 if anything failed)
 #
 # A program counts by its single results. What it did besides is one more failed test: a plan that
 # doesn't fit, no result, an exit status, an end without notice. So does each report of the kernel.
@@ -27,7 +27,7 @@ function problem(text)
 function leave(text)
 {
 	if (text ~ /^not ok/ && !nested_failed)
-		problem(match(text, /# .*/) ? substr(text, RSTART + 2) : "failed without a failed test")
+		problem(match(text, /# .*/) ? substr(text, RSTART + 2) : "failed, but no test did")
 	if (!nested && !skipped_whole && text !~ /# SKIP/)
 		problem("printed no result")
 	else if (nested && plan == "")
@@ -48,23 +48,25 @@ function leave(text)
 	program = ""
 }
 
-FNR == 1 { file++ }
-{ sub(/\r$/, "") }
+{
+	console = FILENAME == ARGV[2]
+	sub(/\r$/, "")
+}
 
 # ---- the results -------------------------------------------------------------------------------
 
-file == 1 && /^  # Subtest: / {
+!console && /^  # Subtest: / {
 	if (program != "") {
 		problem("ended without notice")
 		leave("")
 	}
 	program = substr($0, 14)
 	nested = nested_failed = kept = skipped_whole = bad = 0
-	plan = problems = bail = skip_reason = ""
+	plan = problems = bail = skip_reason = run = ""
 	next
 }
 
-file == 1 && program != "" && /^  1\.\.[0-9]+/ {
+!console && program != "" && /^  1\.\.[0-9]+/ {
 	plan += substr($1, 4)
 	if (plan == 0 && match($0, /# *SKIP/)) {
 		skipped_whole = 1
@@ -73,12 +75,13 @@ file == 1 && program != "" && /^  1\.\.[0-9]+/ {
 	next
 }
 
-file == 1 && program != "" && /^  (not )?ok( |$)/ {
+!console && program != "" && /^  (not )?ok( |$)/ {
 	nested++
 	bad = /^  not/
 	nested_failed += bad
 	sub(/^  (not )?ok *[0-9]*( *-)? */, "")
-	test(!bad, program ": " $0)
+	# kselftest_harness.h doesn't repeat the name of what is skipped
+	test(!bad, program ": " (/^# *SKIP/ && run ? run " " : "") $0)
 	# kselftest_harness.h explains before the result
 	if (bad)
 		for (i = 1; i <= kept; i++)
@@ -87,12 +90,14 @@ file == 1 && program != "" && /^  (not )?ok( |$)/ {
 	next
 }
 
-file == 1 && program != "" && /^  / {
+!console && program != "" && /^  / {
 	sub(/^  (# ?)?/, "")
 	if (/^Bail out!/)
 		bail = $0
-	if (/^ *RUN /)
+	if (/^ *RUN /) {
+		run = $2
 		kept = bad = 0
+	}
 	# tests/tap.sh explains after the result
 	if (bad) {
 		explain($0)
@@ -107,9 +112,9 @@ file == 1 && program != "" && /^  / {
 	next
 }
 
-file == 1 && /^1\.\.[0-9]+$/ { outer_plan = substr($1, 4); next }
+!console && /^1\.\.[0-9]+$/ { outer_plan = substr($1, 4); next }
 
-file == 1 && /^(not )?ok / {
+!console && /^(not )?ok / {
 	outer++
 	if (program != "") {
 		leave($0)
@@ -121,24 +126,35 @@ file == 1 && /^(not )?ok / {
 	next
 }
 
-file == 1 && /^# / { print; next }
+!console && /^# / { print; next }
 
 # ---- the kernel's log --------------------------------------------------------------------------
 
-file == 2 { lines++; sub(/^\[ *[0-9.]+\] /, "") }
+console { lines++; sub(/^\[ *[0-9.]+\] /, "") }
 
-file == 2 && /^hftchan-test: / { during = substr($0, 15); next }
+console && /^hftchan-test: / { during = substr($0, 15); rest = 0; next }
 
-# whatever a kernel says in front, a report begins with one of these; it goes on without a new one
-file == 2 && /^(watchdog: |rcu: |[^:]*: )?(WARNING: |BUG: |INFO: (task|rcu|trying|inconsistent)|Oops: )|^BUG |------\[ cut here \]|^Kernel panic|general protection fault|^(double fault|divide error|invalid opcode|stack segment|int3|traps: PANIC)|DEBUG_LOCKS_WARN_ON|^UBSAN: |^ODEBUG: |^refcount_t: |^kmemleak: [0-9]+ new|^unreferenced object|^page:[^ ]* refcount|page allocation failure|Call Trace:|Kernel memory overwrite|Kernel memory exposure|list_(add|del) corruption|detected stalls|blocked for more than/ {
-	if (!report) {
-		reports++
+# what a report begins with; more of the same within 100 lines is the rest of it
+function begins()
+{
+	return /^([a-z_]+: )?(WARNING: |BUG: |Oops: |INFO: (task |rcu_|trying ))/ ||
+		/------\[ cut here \]|^Kernel panic|^BUG |^UBSAN: |^ODEBUG: |^refcount_t: / ||
+		/^(general protection|double fault|divide error|invalid opcode|stack segment)/ ||
+		/^int3:|DEBUG_LOCKS_WARN_ON|list_(add|del) corruption|detected stall/ ||
+		/[Kk]ernel memory (overwrite|exposure)|page allocation failure/ ||
+		/^page:[^ ]* refcount|blocked for more than|Call Trace:/ ||
+		/^kmemleak: [0-9]+ new|^unreferenced object/
+}
+
+console && begins() {
+	if (!rest || /------\[ cut here \]/) {
 		test(0, "the kernel's log: " (during ? during : "boot"))
+		reports++
 		shown = 0
 	}
-	report = 40
+	rest = 100
 }
-file == 2 && report { report--; if (shown++ < 40) explain($0) }
+console && rest { rest--; if (shown++ < 40) explain($0) }
 
 # ---- the end -----------------------------------------------------------------------------------
 
