@@ -505,16 +505,18 @@ TEST_F(abi, unknown_commands)
 		for (nr = 0; nr < 256; nr++) {
 			unsigned long cmd = _IO(HFTCHAN_IOC_MAGIC, nr);
 
-			if (!known(cmd, i))
+			if (!known(cmd, i)) {
 				EXPECT_EQ(-ENOTTY, call(fd, cmd, self->area))
 					TH_LOG("number %#x, control %d", nr, i);
+			}
 			/* with direction or size, or another bit, it is another command */
 			for (bit = 16; bit < 32; bit++)
 				EXPECT_EQ(-ENOTTY, call(fd, cmd | 1U << bit, self->area))
 					TH_LOG("number %#x with bit %u, control %d", nr, bit, i);
-			if (nr != HFTCHAN_IOC_MAGIC)
+			if (nr != HFTCHAN_IOC_MAGIC) {
 				EXPECT_EQ(-ENOTTY, call(fd, _IO(nr, 0), self->area))
 					TH_LOG("magic %#x, control %d", nr, i);
+			}
 		}
 	}
 }

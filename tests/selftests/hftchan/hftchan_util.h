@@ -24,6 +24,7 @@
 #include <unistd.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -562,6 +563,94 @@ static inline long long read_number(const char *path)
 	int ret = read_file(path, buf, sizeof(buf));
 
 	return ret < 0 ? ret : strtoll(buf, NULL, 0);
+}
+
+/* ---- control groups ------------------------------------------------------------------------ */
+
+/**
+ * struct cgroup - a group of the test's own
+ * @dir: its directory
+ * @mounted: where its file system was mounted for that, empty: it was there
+ * @v1: of the first version
+ */
+struct cgroup {
+	char dir[160];
+	char mounted[64];
+	bool v1;
+};
+
+static inline int cgroup_write(const struct cgroup *g, const char *file, const char *text)
+{
+	char path[256];
+
+	snprintf(path, sizeof(path), "%s/%s", g->dir, file);
+	return write_file(path, text);
+}
+
+/* number in a file; @key: of the line that begins with it, NULL: of the first line */
+static inline long long cgroup_read(const struct cgroup *g, const char *file, const char *key)
+{
+	char path[256], buf[8192], *line;
+	int ret;
+
+	snprintf(path, sizeof(path), "%s/%s", g->dir, file);
+	ret = read_file(path, buf, sizeof(buf));
+	if (ret < 0)
+		return ret;
+	if (!key)
+		return strtoll(buf, NULL, 0);
+	for (line = strtok(buf, "\n"); line; line = strtok(NULL, "\n"))
+		if (!strncmp(line, key, strlen(key)) && line[strlen(key)] == ' ')
+			return strtoll(line + strlen(key), NULL, 0);
+	return -ENOENT;
+}
+
+/* in the unified hierarchy where the controller is there, otherwise in one of its own */
+static inline int cgroup_make(struct cgroup *g, const char *controller)
+{
+	char base[64] = "/sys/fs/cgroup", path[128], buf[512];
+
+	memset(g, 0, sizeof(*g));
+	if (access("/sys/fs/cgroup/cgroup.controllers", F_OK)) {
+		snprintf(base, sizeof(base), "/tmp/hftchan-selftest-cgroup-%d", getpid());
+		if (mkdir(base, 0700) || mount("cgroup", base, "cgroup2", 0, NULL))
+			return -errno;
+		strcpy(g->mounted, base);
+	}
+	snprintf(path, sizeof(path), "%s/cgroup.controllers", base);
+	if (read_file(path, buf, sizeof(buf)) < 0 || !strstr(buf, controller)) {
+		if (g->mounted[0])
+			umount(base);
+		snprintf(base, sizeof(base), "/tmp/hftchan-selftest-cgroup1-%d", getpid());
+		if (mkdir(base, 0700) || mount("cgroup", base, "cgroup", 0, controller))
+			return -errno;
+		strcpy(g->mounted, base);
+		g->v1 = true;
+	} else {
+		snprintf(path, sizeof(path), "%s/cgroup.subtree_control", base);
+		snprintf(buf, sizeof(buf), "+%s", controller);
+		if (write_file(path, buf))
+			return -errno;
+	}
+	snprintf(g->dir, sizeof(g->dir), "%s/hftchan-selftest-%d", base, getpid());
+	return neg_errno(mkdir(g->dir, 0700));
+}
+
+/* the caller is in it from now on */
+static inline int cgroup_enter(const struct cgroup *g)
+{
+	return cgroup_write(g, "cgroup.procs", "0");
+}
+
+static inline int cgroup_remove(const struct cgroup *g)
+{
+	int ret = neg_errno(rmdir(g->dir));
+
+	if (g->mounted[0]) {
+		umount(g->mounted);
+		rmdir(g->mounted);
+	}
+	return ret;
 }
 
 #endif /* SELFTESTS_HFTCHAN_UTIL_H */
