@@ -553,8 +553,8 @@ TEST_F(abi, descriptor_without_the_right)
 	EXPECT_EQ(-EACCES, attach_tx(self->node_ro));
 	EXPECT_EQ(0, info(self->node_ro, &i));
 	EXPECT_EQ(0, prefault(self->node_ro, (void *)(uintptr_t)self->c.control, self->page));
-	EXPECT_EQ(-EPERM, start_tx(self->node_ro, 1));
-	EXPECT_EQ(-EPERM, detach_tx(self->node_ro));
+	EXPECT_EQ(-EACCES, start_tx(self->node_ro, 1));
+	EXPECT_EQ(-EACCES, detach_tx(self->node_ro));
 	/* and that the channel is still there */
 	EXPECT_EQ(0, attach_tx(self->c.fd));
 }

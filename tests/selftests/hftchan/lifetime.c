@@ -440,7 +440,7 @@ static int makes_a_container(int fd, void *arg)
 	struct child child;
 
 	CHECK_EQ(0, unshare(CLONE_NEWUSER));
-	CHECK_EQ(0, write_file("/proc/self/uid_map", "0 0 1000"));
+	CHECK_EQ(0, write_file("/proc/self/uid_map", "0 0 1"));
 	child = spawn(root_of_a_container, self);
 	return reap(&child);
 }
@@ -562,7 +562,9 @@ static int storm(int fd, void *arg)
 	static const int gone[] = { -ENOENT, -ENODEV, -EBUSY, 0 };
 	static const int attached[] = { -EBUSY, -ENODEV, 0 };
 	unsigned int random = getpid(), step;
-	int control_fd = *(int *)arg;
+	lifetime_data *self = arg;
+	int control_fd = self->c.control_fd;
+	off_t ring_tx_offset = self->c.control->ring_tx_offset;	/* the same in all of them */
 
 	for (step = 0; step < NR_STORM_STEPS; step++) {
 		char name[HFTCHAN_NAME_BYTES];
@@ -589,7 +591,7 @@ static int storm(int fd, void *arg)
 			continue;
 		if (!attach_tx(own)) {
 			ring = mmap(NULL, HUGE_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, own,
-				    1LL << 47);
+				    ring_tx_offset);
 			if (ring != MAP_FAILED) {
 				int sig = probe_write((void *)(uintptr_t)ring);
 
@@ -614,7 +616,7 @@ TEST_F(lifetime, storm)
 	unsigned int i;
 
 	for (i = 0; i < NR_PROCESSES; i++)
-		children[i] = spawn(storm, &self->c.control_fd);
+		children[i] = spawn(storm, self);
 	for (i = 0; i < NR_PROCESSES; i++)
 		EXPECT_EQ(0, reap(&children[i]));
 	for (i = 0; i < NR_STORM_NAMES; i++) {
