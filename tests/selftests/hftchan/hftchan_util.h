@@ -10,6 +10,7 @@
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
 #endif
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
@@ -67,7 +68,7 @@ static inline void unique_name(char *name)
 
 static inline void node_path(char *path, const char *name)
 {
-	snprintf(path, PATH_BYTES, HFTCHAN_NODE_PREFIX "%s", name);
+	snprintf(path, PATH_BYTES, HFTCHAN_NODE_PREFIX "%.*s", HFTCHAN_NAME_MAX, name);
 }
 
 /* @pages: 2-MiB pages of the ring, a power of two. Outputs hold what no kernel would write. */
@@ -128,6 +129,50 @@ static inline long long held_bytes(int control_fd)
 	int ret = limits(control_fd, &args);
 
 	return ret ? ret : (long long)args.out_bytes;
+}
+
+/*
+ * The same when it has come down to @expected, or in the end. At once, but on kernels that delay the
+ * release of objects on purpose (CONFIG_DEBUG_KOBJECT_RELEASE), for seconds and without an event.
+ */
+static inline long long held_finally(int control_fd, long long expected)
+{
+	const struct timespec pause = { .tv_nsec = 20000000 };
+	long long held = held_bytes(control_fd);
+	int i;
+
+	for (i = 0; i < 500 && held > expected; i++) {
+		nanosleep(&pause, NULL);
+		held = held_bytes(control_fd);
+	}
+	return held;
+}
+
+/*
+ * Waits likewise until the module knows of no channel but those that have a name, so that nothing
+ * of an earlier test comes back during the next one.
+ */
+static inline int settle(int control_fd)
+{
+	const struct timespec pause = { .tv_nsec = 20000000 };
+	int i;
+
+	for (i = 0; i < 500; i++) {
+		struct hftchan_ioc_limits args;
+		unsigned int named = 0;
+		struct dirent *entry;
+		DIR *dir = opendir(SYSFS_CLASS);
+
+		if (!dir || limits(control_fd, &args))
+			return -errno;
+		while ((entry = readdir(dir)))
+			named += !strncmp(entry->d_name, "hftchan-", 8);
+		closedir(dir);
+		if (args.out_nr_channels == named)
+			return 0;
+		nanosleep(&pause, NULL);
+	}
+	return -ETIMEDOUT;
 }
 
 static inline int info(int fd, struct hftchan_ioc_info *args)

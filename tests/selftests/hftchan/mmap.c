@@ -7,6 +7,7 @@
 #include "hftchan_util.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <sys/resource.h>
 
 #define PAGES	4
@@ -437,10 +438,11 @@ TEST_F(mmap, huge_faults)
 }
 
 /**
- * struct race - threads that touch the same pages of a fresh mapping at the same moment
+ * struct race - two threads that touch the same pages of a fresh mapping at the same moment
  * @round: grows when there is a new mapping at @ring
- * @done: threads that have touched it
- * @wrong: something else than fill() was read
+ * @done: the round in which the other thread has touched it
+ * @wrong: how often something else than fill()'s was read
+ * @store: also written
  */
 struct race {
 	unsigned char *ring;
@@ -448,51 +450,54 @@ struct race {
 	bool store;
 };
 
-#define NR_RACERS	3
-#define NR_RACES	150
+#define NR_RACES	200
+
+static void touch_all(struct race *r)
+{
+	size_t i;
+
+	for (i = 0; i < PAGES; i++) {
+		volatile uint64_t *word = (void *)(r->ring + i * HUGE_BYTES);
+		uint64_t expected = SEED + i * (HUGE_BYTES / 8) * 0x9e3779b97f4a7c15ULL;
+
+		if (*word != expected)
+			__atomic_fetch_add(&r->wrong, 1, __ATOMIC_RELAXED);
+		if (r->store)
+			*word = expected;
+	}
+}
 
 static void *racer(void *arg)
 {
 	struct race *r = arg;
 	unsigned int round;
-	size_t i;
 
 	for (round = 1; round <= NR_RACES; round++) {
 		while (__atomic_load_n(&r->round, __ATOMIC_ACQUIRE) < round)
 			;
-		for (i = 0; i < PAGES; i++) {
-			volatile uint64_t *word = (void *)(r->ring + i * HUGE_BYTES);
-			uint64_t expected = SEED + i * (HUGE_BYTES / 8) * 0x9e3779b97f4a7c15ULL;
-
-			if (*word != expected)
-				__atomic_fetch_add(&r->wrong, 1, __ATOMIC_RELAXED);
-			if (r->store)
-				*word = expected;
-		}
-		__atomic_fetch_add(&r->done, 1, __ATOMIC_RELEASE);
+		touch_all(r);
+		__atomic_store_n(&r->done, round, __ATOMIC_RELEASE);
 	}
 	return NULL;
 }
 
 static void race(struct __test_metadata *_metadata, const struct channel *c, int fd, bool store)
 {
-	size_t bytes = c->ring_bytes;
-	pthread_t threads[NR_RACERS];
 	struct race r = { .store = store };
-	unsigned int i, round;
+	unsigned int round;
+	pthread_t thread;
 
-	for (i = 0; i < NR_RACERS; i++)
-		ASSERT_EQ(0, pthread_create(&threads[i], NULL, racer, &r));
+	ASSERT_EQ(0, pthread_create(&thread, NULL, racer, &r));
 	for (round = 1; round <= NR_RACES; round++) {
 		r.ring = store ? map_ring_tx(c, fd) : map_ring(c, fd);
 		ASSERT_NE(NULL, r.ring);
 		__atomic_store_n(&r.round, round, __ATOMIC_RELEASE);
-		while (__atomic_load_n(&r.done, __ATOMIC_ACQUIRE) < round * NR_RACERS)
+		touch_all(&r);
+		while (__atomic_load_n(&r.done, __ATOMIC_ACQUIRE) < round)
 			sched_yield();
-		ASSERT_EQ(0, munmap(r.ring, bytes));
+		ASSERT_EQ(0, munmap(r.ring, c->ring_bytes));
 	}
-	for (i = 0; i < NR_RACERS; i++)
-		pthread_join(threads[i], NULL);
+	pthread_join(thread, NULL);
 	EXPECT_EQ(0, r.wrong);
 }
 
