@@ -20,6 +20,8 @@ FIXTURE(abi)
 	size_t area_bytes;
 };
 
+#define abi_data	FIXTURE_DATA(abi)
+
 FIXTURE_SETUP(abi)
 {
 	ASSERT_EQ(0, channel_make(&self->c, 1));
@@ -45,8 +47,6 @@ FIXTURE_TEARDOWN(abi)
 }
 
 /* ---- one row per command ------------------------------------------------------------------- */
-
-typedef FIXTURE_DATA(abi) abi_data;
 
 /**
  * struct command - a command with arguments that work

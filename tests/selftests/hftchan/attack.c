@@ -42,6 +42,8 @@ FIXTURE(attack)
 	int disk;		/* a block device for direct I/O, or -errno */
 };
 
+#define attack_data	FIXTURE_DATA(attack)
+
 FIXTURE_VARIANT(attack)
 {
 	unsigned int uid;
@@ -56,8 +58,6 @@ FIXTURE_VARIANT_ADD(attack, nobody)
 {
 	.uid = NOBODY,
 };
-
-typedef FIXTURE_DATA(attack) attack_data;
 
 FIXTURE_SETUP(attack)
 {
@@ -209,7 +209,7 @@ ATTACK(mem_of_a_traced_child)
 	if (!pid) {
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		FOR_EACH_VIEW(v, a)
-			(void)*(volatile unsigned char *)v->addr;
+			read_once(v->addr);
 		for (;;)
 			pause();
 	}
@@ -350,7 +350,7 @@ ATTACK(writes_at_exit)
 		if (!pid) {
 			struct robust_list_head_abi head = { &head, 0, v->addr };
 
-			(void)*(volatile unsigned char *)v->addr;
+			read_once(v->addr);
 			syscall(SYS_set_tid_address, v->addr);
 			syscall(SYS_set_robust_list, &head, sizeof(head));
 			_exit(0);
@@ -456,7 +456,7 @@ ATTACK(io_uring_fixed_buffers)
 {
 	struct io_uring_params params = { 0 };
 	int ring = (int)syscall(SYS_io_uring_setup, 4, &params);
-	static char ordinary[4096] __attribute__((aligned(4096)));
+	static _Alignas(4096) char ordinary[4096];
 	struct view *v;
 
 	CHECK(ring >= 0);
@@ -513,7 +513,7 @@ ATTACK(userfaultfd)
 		UFFDIO_REGISTER_MODE_MISSING, UFFDIO_REGISTER_MODE_WP, UFFDIO_REGISTER_MODE_MINOR,
 		UFFDIO_REGISTER_MODE_MISSING | UFFDIO_REGISTER_MODE_WP,
 	};
-	static char ordinary[4096] __attribute__((aligned(4096)));
+	static _Alignas(4096) char ordinary[4096];
 	struct uffdio_api api = { .api = UFFD_API };
 	int fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | UFFD_USER_MODE_ONLY);
 	struct uffdio_register own = {

@@ -46,6 +46,15 @@
 
 #define PATH_BYTES	(sizeof(HFTCHAN_NODE_PREFIX) + HFTCHAN_NAME_BYTES)
 
+/* shared memory: one access, of the size of its type, that no compiler leaves out or repeats */
+#define READ_ONCE(x)		__atomic_load_n(&(x), __ATOMIC_RELAXED)
+#define WRITE_ONCE(x, value)	__atomic_store_n(&(x), (value), __ATOMIC_RELAXED)
+
+static inline void read_once(const void *addr)
+{
+	__asm__ volatile("" : : "r"(READ_ONCE(*(const unsigned char *)addr)) : "memory");
+}
+
 static inline int neg_errno(long ret)
 {
 	return ret < 0 ? -errno : (int)ret;
@@ -284,7 +293,7 @@ struct channel {
 	char name[HFTCHAN_NAME_BYTES];
 	int control_fd;
 	int fd;
-	const volatile struct hftchan_control *control;
+	const struct hftchan_control *control;
 	size_t ring_bytes;
 	long long held_before;
 };
@@ -358,21 +367,21 @@ static inline void *map_sender_tx(const struct channel *c, int fd)
 /* a view of every word that shows which word it is; @seed tells fillings apart */
 static inline void fill(void *ring, size_t bytes, uint64_t seed)
 {
-	volatile uint64_t *word = ring;
+	uint64_t *word = ring;
 	size_t i;
 
 	for (i = 0; i < bytes / sizeof(*word); i++)
-		word[i] = seed + i * 0x9e3779b97f4a7c15ULL;
+		WRITE_ONCE(word[i], seed + i * 0x9e3779b97f4a7c15ULL);
 }
 
 /* index of the first word that fill() did not leave so, or -1 */
 static inline long first_difference(const void *ring, size_t bytes, uint64_t seed)
 {
-	const volatile uint64_t *word = ring;
+	const uint64_t *word = ring;
 	size_t i;
 
 	for (i = 0; i < bytes / sizeof(*word); i++)
-		if (word[i] != seed + i * 0x9e3779b97f4a7c15ULL)
+		if (READ_ONCE(word[i]) != seed + i * 0x9e3779b97f4a7c15ULL)
 			return (long)i;
 	return -1;
 }
@@ -402,20 +411,19 @@ static inline int probe_read(const void *addr)
 	probe_arm();
 	sig = sigsetjmp(probe_env, 1);
 	if (!sig)
-		(void)*(const volatile unsigned char *)addr;
+		read_once(addr);
 	return sig;
 }
 
 /* the same of a store, which changes nothing when it works on memory that nobody else writes */
 static inline int probe_write(void *addr)
 {
-	volatile unsigned char *p = addr;
 	int sig;
 
 	probe_arm();
 	sig = sigsetjmp(probe_env, 1);
 	if (!sig)
-		*p = 0xa5;
+		WRITE_ONCE(*(unsigned char *)addr, 0xa5);
 	return sig;
 }
 

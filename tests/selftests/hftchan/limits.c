@@ -22,7 +22,7 @@ FIXTURE(limits)
 	char name[HFTCHAN_NAME_BYTES];
 };
 
-typedef FIXTURE_DATA(limits) limits_data;
+#define limits_data	FIXTURE_DATA(limits)
 
 FIXTURE_SETUP(limits)
 {
@@ -357,9 +357,7 @@ TEST_F(limits, signal)
 		ASSERT_EQ(0, setitimer(ITIMER_REAL, &off, NULL));
 		ASSERT_TRUE(ret == 0 || ret == -EINTR)
 			TH_LOG("%d", ret);
-		if (!ret) {
-			ASSERT_EQ(0, destroy(self->control_fd, self->name, 0));
-		}
+		ASSERT_EQ(0, ret ? 0 : destroy(self->control_fd, self->name, 0));
 		ASSERT_FALSE(node_exists(self->name));
 		ASSERT_EQ(self->held, held_finally(self->control_fd, self->held));
 	}

@@ -46,11 +46,11 @@ FIXTURE_TEARDOWN(mmap)
 /* word @i of fill()'s pattern stands at byte i * 8 of the ring: part of it, found anywhere */
 static bool holds_part(const unsigned char *addr, size_t from, size_t bytes)
 {
-	const volatile uint64_t *word = (const volatile uint64_t *)(const void *)addr;
+	const uint64_t *word = (const uint64_t *)(const void *)addr;
 	size_t i;
 
 	for (i = 0; i < bytes / sizeof(*word); i++)
-		if (word[i] != SEED + (from / sizeof(*word) + i) * 0x9e3779b97f4a7c15ULL)
+		if (READ_ONCE(word[i]) != SEED + (from / sizeof(*word) + i) * 0x9e3779b97f4a7c15ULL)
 			return false;
 	return true;
 }
@@ -428,7 +428,7 @@ TEST_F(mmap, huge_faults)
 	ASSERT_NE(NULL, ring);
 	getrusage(RUSAGE_SELF, &before);
 	for (i = 0; i < self->c.ring_bytes; i += SMALL)
-		sum += *(volatile unsigned char *)(ring + i + 8);
+		sum += READ_ONCE(ring[i + 8]);
 	getrusage(RUSAGE_SELF, &after);
 	EXPECT_NE(0, sum);
 	EXPECT_LE(after.ru_minflt - before.ru_minflt, PAGES + 4);
@@ -457,13 +457,13 @@ static void touch_all(struct race *r)
 	size_t i;
 
 	for (i = 0; i < PAGES; i++) {
-		volatile uint64_t *word = (void *)(r->ring + i * HUGE_BYTES);
+		uint64_t *word = (void *)(r->ring + i * HUGE_BYTES);
 		uint64_t expected = SEED + i * (HUGE_BYTES / 8) * 0x9e3779b97f4a7c15ULL;
 
-		if (*word != expected)
+		if (READ_ONCE(*word) != expected)
 			__atomic_fetch_add(&r->wrong, 1, __ATOMIC_RELAXED);
 		if (r->store)
-			*word = expected;
+			WRITE_ONCE(*word, expected);
 	}
 }
 
@@ -523,7 +523,7 @@ TEST_F(mmap, prefault)
 	ASSERT_EQ(0, prefault(self->c.fd, tx, self->c.ring_bytes));
 	getrusage(RUSAGE_SELF, &before);
 	for (i = 0; i < self->c.ring_bytes; i += SMALL)
-		((volatile unsigned char *)tx)[i] = ((volatile unsigned char *)ring)[i];
+		WRITE_ONCE(tx[i], READ_ONCE(ring[i]));
 	getrusage(RUSAGE_SELF, &after);
 	EXPECT_EQ(before.ru_minflt, after.ru_minflt);
 	/* page by page, and by another descriptor of the same channel */
@@ -583,8 +583,8 @@ TEST_F(mmap, fork)
 		EXPECT_GT(0, madvise(v.sender_tx, HFTCHAN_PAGE_BYTES, MADV_DOFORK));
 		EXPECT_EQ(0, run_child(forked, &v));
 		EXPECT_EQ(-1, first_difference(v.ring, self->c.ring_bytes, SEED));
-		*(volatile uint64_t *)v.sender_tx = 7;
-		EXPECT_EQ(7, *(volatile uint64_t *)v.sender);
+		WRITE_ONCE(*(uint64_t *)v.sender_tx, 7);
+		EXPECT_EQ(7, READ_ONCE(*(uint64_t *)v.sender));
 	}
 	EXPECT_EQ(0, probe_write(v.tx));
 	munmap(v.sender, HFTCHAN_PAGE_BYTES);

@@ -10,6 +10,7 @@
 #include <linux/mempolicy.h>
 
 #define NODES		"/sys/devices/system/node"
+/* also more CPUs than a test needs to know */
 #define MAX_NODES	1024
 
 FIXTURE(numa)
@@ -20,47 +21,40 @@ FIXTURE(numa)
 	char name[HFTCHAN_NAME_BYTES];
 };
 
-typedef FIXTURE_DATA(numa) numa_data;
+#define numa_data	FIXTURE_DATA(numa)
 
-/* calls set() for each number of a list such as 0-2,5 */
-static void for_each_number(const char *list, void (*set)(void *arg, int number), void *arg)
+/* the numbers of a list such as 0-2,5 in a file, those below MAX_NODES; how many, or -errno */
+static int read_list(const char *path, unsigned char *set)
 {
-	while (*list) {
-		char *end;
-		long from = strtol(list, &end, 10), to = from;
+	char buf[4096], *at = buf, *end;
+	int nr = 0, ret = read_file(path, buf, sizeof(buf));
+	long from, to;
 
-		if (end == list)
-			return;
-		if (*end == '-')
-			to = strtol(end + 1, &end, 10);
-		for (; from <= to; from++)
-			set(arg, (int)from);
-		list = end + (*end == ',');
+	memset(set, 0, MAX_NODES);
+	if (ret < 0)
+		return ret;
+	while (*at) {
+		from = strtol(at, &end, 10);
+		if (end == at)
+			break;
+		to = *end == '-' ? strtol(end + 1, &end, 10) : from;
+		for (; from <= to && from < MAX_NODES; from++, nr++)
+			set[from] = 1;
+		at = end + (*end == ',');
 	}
-}
-
-static void set_memory(void *arg, int node)
-{
-	numa_data *self = arg;
-
-	if (node >= MAX_NODES)
-		return;
-	self->memory[node] = 1;
-	if (self->nodes[0] < 0)
-		self->nodes[0] = node;
-	else if (self->nodes[1] < 0)
-		self->nodes[1] = node;
+	return nr;
 }
 
 FIXTURE_SETUP(numa)
 {
-	char list[512];
+	int i, nr = 0;
 
 	self->nodes[0] = -1;
 	self->nodes[1] = -1;
-	ASSERT_LT(0, read_file(NODES "/has_memory", list, sizeof(list)));
-	for_each_number(list, set_memory, self);
-	ASSERT_LE(0, self->nodes[0]);
+	ASSERT_LT(0, read_list(NODES "/has_memory", self->memory));
+	for (i = 0; i < MAX_NODES && nr < 2; i++)
+		if (self->memory[i])
+			self->nodes[nr++] = i;
 	unique_name(self->name);
 	self->control_fd = open_control(O_RDWR);
 	ASSERT_LE(0, self->control_fd);
@@ -94,7 +88,7 @@ static int lies_on(const numa_data *self, int node, unsigned int pages)
 		.nr_nodes = MAX_NODES,
 		.nodes = (uintptr_t)counts,
 	};
-	const volatile struct hftchan_control *p;
+	const struct hftchan_control *p;
 	int fd = open_node(self->name, O_RDONLY), i;
 	char path[256];
 
@@ -174,23 +168,18 @@ TEST_F(numa, no_such_node)
 	}
 }
 
-static void first_cpu(void *arg, int cpu)
-{
-	int *first = arg;
-
-	if (*first < 0)
-		*first = cpu;
-}
-
 /* -1, when the node has no CPU */
 static int cpu_of(int node)
 {
-	char path[64], list[512];
-	int cpu = -1;
+	unsigned char cpus[MAX_NODES];
+	char path[64];
+	int cpu;
 
 	snprintf(path, sizeof(path), NODES "/node%d/cpulist", node);
-	if (read_file(path, list, sizeof(list)) > 0)
-		for_each_number(list, first_cpu, &cpu);
+	if (read_list(path, cpus) <= 0)
+		return -1;
+	for (cpu = 0; !cpus[cpu]; cpu++)
+		;
 	return cpu;
 }
 

@@ -172,6 +172,8 @@ FIXTURE(ring)
 	struct ring rx;
 };
 
+#define ring_data	FIXTURE_DATA(ring)
+
 /* the same ring of four slots and more: how often a receiver is lapped differs */
 FIXTURE_VARIANT(ring)
 {
@@ -196,8 +198,6 @@ FIXTURE_VARIANT_ADD(ring, two_pages)
 	.nr_slots = 2 * SLOTS_PER_PAGE,
 	.messages = 150000,
 };
-
-typedef FIXTURE_DATA(ring) ring_data;
 
 FIXTURE_SETUP(ring)
 {

@@ -17,6 +17,8 @@ FIXTURE(roles)
 	unsigned char *ring;	/* a receiver's view */
 };
 
+#define roles_data	FIXTURE_DATA(roles)
+
 FIXTURE_SETUP(roles)
 {
 	ASSERT_EQ(0, channel_make(&self->c, 1));
@@ -32,8 +34,6 @@ FIXTURE_TEARDOWN(roles)
 	close(self->tx);
 	channel_remove(&self->c);
 }
-
-typedef FIXTURE_DATA(roles) roles_data;
 
 /* nobody sends, and the control page says so */
 static bool role_is_free(const struct channel *c)
@@ -84,7 +84,7 @@ TEST_F(roles, only_one)
 
 TEST_F(roles, epochs)
 {
-	const volatile struct hftchan_control *p = self->c.control;
+	const struct hftchan_control *p = self->c.control;
 	uint64_t epoch;
 
 	for (epoch = 1; epoch <= 5; epoch++) {
@@ -198,10 +198,10 @@ TEST_F(roles, detach_takes_the_views)
 	sender_tx = map_sender_tx(&self->c, self->tx);
 	ASSERT_NE(NULL, sender_tx);
 	fill(tx, self->c.ring_bytes, 1);
-	((volatile uint64_t *)sender_tx)[0] = 42;
+	WRITE_ONCE(*(uint64_t *)sender_tx, 42);
 	ASSERT_EQ(0, start_tx(self->tx, 1));
-	((volatile uint64_t *)sender_tx)[0] = 43;
-	EXPECT_EQ(43, ((volatile uint64_t *)sender)[0]);
+	WRITE_ONCE(*(uint64_t *)sender_tx, 43);
+	EXPECT_EQ(43, READ_ONCE(*(uint64_t *)sender));
 	ASSERT_EQ(0, detach_tx(self->tx));
 
 	EXPECT_EQ(SIGBUS, probe_write(tx));
@@ -218,7 +218,7 @@ TEST_F(roles, detach_takes_the_views)
 	ASSERT_EQ(0, detach_tx(self->c.fd));
 	/* no receiver noticed */
 	EXPECT_EQ(-1, first_difference(self->ring, self->c.ring_bytes, 1));
-	EXPECT_EQ(43, ((volatile uint64_t *)sender)[0]);
+	EXPECT_EQ(43, READ_ONCE(*(uint64_t *)sender));
 	munmap(tx, self->c.ring_bytes);
 	munmap(sender_tx, HFTCHAN_PAGE_BYTES);
 	munmap(sender, HFTCHAN_PAGE_BYTES);
@@ -401,7 +401,7 @@ static int shares_memory(void *arg)
 
 	if (start_tx(s->tx, 1))
 		return 2;
-	*(volatile uint64_t *)s->ring = 99;
+	WRITE_ONCE(*(uint64_t *)s->ring, 99);
 	if (try_map(s->tx, s->c->ring_bytes, PROT_READ | PROT_WRITE, MAP_SHARED,
 		    s->c->control->ring_tx_offset))
 		return 3;
@@ -410,7 +410,7 @@ static int shares_memory(void *arg)
 
 TEST_F(roles, a_process_with_the_same_memory_uses_it)
 {
-	static char stack[65536] __attribute__((aligned(16)));
+	static _Alignas(16) char stack[65536];
 	struct same_memory s = { .c = &self->c, .tx = self->tx };
 	int status;
 	pid_t pid;
@@ -422,7 +422,7 @@ TEST_F(roles, a_process_with_the_same_memory_uses_it)
 	ASSERT_LT(0, pid);
 	ASSERT_EQ(pid, waitpid(pid, &status, 0));
 	EXPECT_EQ(0, status);
-	EXPECT_EQ(99, *(volatile uint64_t *)self->ring);
+	EXPECT_EQ(99, READ_ONCE(*(uint64_t *)self->ring));
 	/* it has ended, the memory has not */
 	EXPECT_EQ(-EBUSY, attach_tx(self->c.fd));
 	EXPECT_EQ(0, probe_write(s.ring));
@@ -510,7 +510,7 @@ static int is_killed(int fd, void *arg)
 	CHECK_EQ(0, attach_tx(own));
 	tx = map_ring_tx(&self->c, own);
 	CHECK(tx);
-	*(volatile uint64_t *)tx = 1;
+	WRITE_ONCE(*(uint64_t *)tx, 1);
 	CHECK_EQ(0, start_tx(own, 1));
 	/* into a queue that nobody reads: both of its ends sit in our own other socket */
 	CHECK_EQ(0, socketpair(AF_UNIX, SOCK_STREAM, 0, sv));
@@ -519,7 +519,7 @@ static int is_killed(int fd, void *arg)
 	/* and into another process */
 	CHECK(send_fd(fd, own));
 	for (;;)
-		*(volatile uint64_t *)tx += 1;
+		WRITE_ONCE(*(uint64_t *)tx, READ_ONCE(*(uint64_t *)tx) + 1);
 }
 
 TEST_F(roles, kill_ends_it)
@@ -547,7 +547,7 @@ TEST_F(roles, kill_ends_it)
 		EXPECT_EQ(round, self->c.control->nr_deaths);
 		EXPECT_EQ(HFTCHAN_SENDER_DIED, self->c.control->sender_state);
 		EXPECT_EQ(0, holder_pid(leaked));
-		seen = *(volatile uint64_t *)self->ring;
+		seen = READ_ONCE(*(uint64_t *)self->ring);
 		/* the leaked file is one like any other now, and gets it as any other */
 		EXPECT_EQ(-EPERM, start_tx(leaked, 1));
 		EXPECT_EQ(0, attach_tx(leaked));
@@ -555,7 +555,7 @@ TEST_F(roles, kill_ends_it)
 		EXPECT_EQ(0, detach_tx(leaked));
 		EXPECT_EQ(0, attach_tx(self->tx));
 		EXPECT_EQ(0, detach_tx(self->tx));
-		EXPECT_EQ(seen, *(volatile uint64_t *)self->ring);
+		EXPECT_EQ(seen, READ_ONCE(*(uint64_t *)self->ring));
 		close(leaked);
 		close(queue);
 	}
@@ -658,7 +658,7 @@ static int waits_in_shared_memory(void *arg)
 
 static int leaves_memory_behind(int fd, void *arg)
 {
-	static char stack[65536] __attribute__((aligned(16)));
+	static _Alignas(16) char stack[65536];
 	roles_data *self = arg;
 
 	CHECK_EQ(0, attach_tx(self->tx));
