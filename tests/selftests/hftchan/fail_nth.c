@@ -443,25 +443,6 @@ TEST_F(fail_nth, cut)
 	SWEEP(.before = map_and_touch, .run = run_cut, .undo = unmap_ring, .untouched = still_mapped);
 }
 
-static int run_fork(fail_nth_data *self)
-{
-	pid_t pid = fork();
-	int status;
-
-	if (pid < 0)
-		return -errno;
-	if (!pid)
-		_exit(probe_read(self->addr));
-	waitpid(pid, &status, 0);
-	return 0;
-}
-
-TEST_F_TIMEOUT(fail_nth, fork, 120)
-{
-	SWEEP(.before = map_and_touch, .run = run_fork, .undo = unmap_ring,
-	      .untouched = still_mapped);
-}
-
 static int run_seq(fail_nth_data *self)
 {
 	char path[160];
