@@ -170,6 +170,8 @@ static bool end_life(struct life *s)
 static int receive(struct life *s, enum kind kind)
 {
 	unsigned char buf[BATCH][MAX_PAYLOAD];
+	/* asked before: whoever sleeps long enough now times out beside messages */
+	const bool over = stopped();
 	struct hftchan_msg msgs[BATCH];
 	ssize_t n;
 	int i, err;
@@ -209,7 +211,7 @@ static int receive(struct life *s, enum kind kind)
 	if (n == -EPIPE)
 		return 0;
 	if (n == -ETIMEDOUT)	/* who came after the sender has gone is not told so */
-		return !stopped();
+		return !over;
 	if (n < 0) {
 		wrong(s->r, "receive failed", (uint64_t)-n, 0);
 		return -1;
