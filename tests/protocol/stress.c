@@ -48,9 +48,9 @@ static const struct phase {
 	bool varlen;
 	uint64_t nr_slots;
 } phases[] = {
-	{ "shm:", true, 8 },
-	{ "shm:", false, 64 },
-	{ "shm:", true, 1024 },
+	{ SHARED, true, 8 },
+	{ SHARED, false, 64 },
+	{ SHARED, true, 1024 },
 	{ "local:", false, 4 },
 	{ "local:", true, 64 },
 	{ "local:", false, 1024 },
@@ -442,7 +442,7 @@ static void report(struct result *r)
 
 static void run_phase(const struct phase *phase, uint64_t duration_ns)
 {
-	const bool processes = !strcmp(phase->backend, "shm:");
+	const bool processes = !strcmp(phase->backend, SHARED);
 	struct hftchan_check_result check = { .size = sizeof(check) };
 	struct hftchan_attr attr = attr_of(MAX_PAYLOAD, phase->nr_slots);
 	uint64_t *flags = shared_memory(4096);
