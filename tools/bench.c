@@ -261,6 +261,7 @@ struct bench {
 	uint32_t nr_payloads;
 	size_t layout;	/* index in layouts */
 	bool processes;
+	const char *backend;	/* of the channels between processes: an element of backends */
 	int cpus[2];
 	uint64_t ns;	/* how long to measure */
 	bool json;
@@ -277,6 +278,8 @@ static const struct {
 } layouts[] = {
 	{ "packed", HFTCHAN_LAYOUT_PACKED },
 };
+
+static const char *const backends[] = { "shm", "dev" };
 
 /* The first error of either end ends both; PING's thread prints it. */
 __attribute__((format(printf, 2, 3))) static void fail(struct bench *b, const char *fmt, ...)
@@ -625,7 +628,7 @@ static bool make_named(struct bench *b, struct payload *p)
 	char name[sizeof(p->names[0])];
 
 	for (enum who who = PING; who <= PONG; who++) {
-		snprintf(name, sizeof(name), "shm:bench-%d-%" PRIx64 ".%u.%s", getpid(),
+		snprintf(name, sizeof(name), "%s:bench-%d-%" PRIx64 ".%u.%s", b->backend, getpid(),
 			 clock_ns() & 0xffffff, p->bytes, ends[who]);
 		if (make_channel(b, p, name, NULL)) {
 			fail(b, "%s", hftchan_strerror_last());
@@ -822,6 +825,8 @@ static struct json_object *make_json(const struct bench *b)
 		json_object_array_add(cpus, json_object_new_int(b->cpus[who]));
 	json_object_object_add(top, "benchmark", json_object_new_string("ping"));
 	json_object_object_add(top, "between", json_object_new_string(between(b)));
+	json_object_object_add(top, "backend",
+			       json_object_new_string(b->processes ? b->backend : "local"));
 	json_object_object_add(top, "cpus", cpus);
 	json_object_object_add(top, "near_below_ns", json_object_new_double(NEAR_NS));
 	json_object_object_add(top, "interrupted", json_object_new_boolean(tool_stopped));
@@ -916,7 +921,8 @@ no_memory:
 /* ---------------------------------------------------------------- command line */
 
 enum {
-	KEY_CPUS = TOOL_KEY,
+	KEY_BACKEND = TOOL_KEY,
+	KEY_CPUS,
 	KEY_LAYOUT,
 	KEY_PAYLOAD,
 	KEY_PROCESSES,
@@ -931,7 +937,8 @@ static const struct tool_option options[] = {
 	{ "layout", KEY_LAYOUT, "LAYOUT", "packed (the default)" },
 	{ "seconds", KEY_SECONDS, "SECONDS", "how long to measure (5)" },
 	{ "threads", KEY_THREADS, NULL, "between two threads, by a local: channel (the default)" },
-	{ "processes", KEY_PROCESSES, NULL, "between two processes, by a shm: channel" },
+	{ "processes", KEY_PROCESSES, NULL, "between two processes, by a shm: or dev: channel" },
+	{ "backend", KEY_BACKEND, "BACKEND", "with --processes: shm (the default) or dev" },
 	{ "cpus", KEY_CPUS, "A,B", "where to run (the first two that may be used)" },
 	{ "json", 'j', NULL, "print JSON" },
 	{ "save", KEY_SAVE, "FILE", "write the JSON to this file, too" },
@@ -992,6 +999,17 @@ static void set_layout(struct bench *b, const char *text)
 		if (!strcmp(text, layouts[b->layout].name))
 			return;
 	tool_usage(&command, "--layout: '%s' is no layout of this version; there is: packed", text);
+}
+
+static void set_backend(struct bench *b, const char *text)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(backends); i++)
+		if (!strcmp(text, backends[i])) {
+			b->backend = backends[i];
+			return;
+		}
+	tool_usage(&command, "--backend: '%s' is no backend of two processes; there are: shm, dev",
+		   text);
 }
 
 /* Both must be usable; -1: not chosen yet. */
@@ -1064,11 +1082,18 @@ static int report(const struct bench *b)
 int cmd_bench(int argc, char **argv)
 {
 	static struct bench b = { .cpus = { -1, -1 }, .ns = 5 * NSEC_PER_SEC };
+	bool backend = false;
 	int key, status;
+
+	b.backend = backends[0];
 
 	set_payloads(&b, "8,56,120,400");
 	while ((key = tool_getopt(&command, argc, argv)) != -1) {
 		switch (key) {
+		case KEY_BACKEND:
+			set_backend(&b, optarg);
+			backend = true;
+			break;
 		case KEY_CPUS:
 			set_cpus(&b, optarg);
 			break;
@@ -1095,6 +1120,8 @@ int cmd_bench(int argc, char **argv)
 	}
 	if (strcmp(argv[optind], "ping") != 0)
 		tool_usage(&command, "%s: no such benchmark; there is: ping", argv[optind]);
+	if (backend && !b.processes)
+		tool_usage(&command, "--backend goes with --processes: threads use local: channels");
 	status = choose_cpus(&b);
 	if (status)
 		return status;

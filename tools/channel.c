@@ -40,6 +40,14 @@ static const char *state_name(uint32_t state)
 	return state < ARRAY_SIZE(states) ? states[state] : "unknown";
 }
 
+/* what the process of the sender does besides sending, NULL: nothing that is known */
+static const char *holder_name(uint32_t flags)
+{
+	if (flags & HFTCHAN_HOLDER_DUMPING)
+		return "dumping core";
+	return flags & HFTCHAN_HOLDER_EXITING ? "exiting" : NULL;
+}
+
 static bool get_info(struct hftchan *ch, struct hftchan_info *info)
 {
 	info->size = sizeof(*info);
@@ -71,7 +79,7 @@ static const struct tool_option create_options[] = {
 	{ "varlen", KEY_VARLEN, NULL, "messages may have any length up to --payload" },
 	{ "layout", KEY_LAYOUT, "LAYOUT", "packed (the default)" },
 	{ "node", KEY_NODE, "N", "NUMA node that holds the ring; default: where this runs" },
-	{ "mode", KEY_MODE, "MODE", "permission bits, octal; default 0600" },
+	{ "mode", KEY_MODE, "MODE", "permission bits, octal: who may read; dev: and send" },
 	{ "owner", KEY_OWNER, "USER", "name or uid; default: yours" },
 	{ "group", KEY_GROUP, "GROUP", "name or gid; default: yours" },
 	{ "type-tag", KEY_TYPE_TAG, "HEX", "number that names the message type; default 0: none" },
@@ -403,9 +411,13 @@ static struct json_object *describe(struct hftchan *ch, const struct hftchan_inf
 	struct json_object *o = json_object_new_object();
 	uint64_t now = tool_now();	/* after @info was read: no heartbeat is later */
 	bool known = info->sender_pid;
-	char text[24];
+	const char *name = hftchan_name(ch);
+	char text[24], backend[8];
+
+	snprintf(backend, sizeof(backend), "%.*s", (int)strcspn(name, ":"), name);
 
 	add_text(o, "name", hftchan_name(ch));
+	add_text(o, "backend", backend);
 	add_number(o, "payload_size", info->payload_size);
 	add_flag(o, "varlen", info->flags & HFTCHAN_F_VARLEN);
 	add_number(o, "nr_slots", info->nr_slots);
@@ -419,6 +431,7 @@ static struct json_object *describe(struct hftchan *ch, const struct hftchan_inf
 	add_text(o, "sender", state_name(info->sender_state));
 	json_object_object_add(o, "sender_pid",
 			       known ? json_object_new_int(info->sender_pid) : NULL);
+	add_text(o, "sender_is", holder_name(info->holder_flags));
 	add_number(o, "epoch", info->epoch);
 	add_number(o, "epoch_seq", info->epoch_seq);
 	add_time(o, "attached", info->attached_ns);
@@ -439,6 +452,14 @@ static struct json_object *describe(struct hftchan *ch, const struct hftchan_inf
 	add_number(o, "page_size", info->page_size);
 	json_object_object_add(o, "node", info->node < 0 ? NULL : json_object_new_int(info->node));
 	add_placement(o, ch);
+	/* what only the module tells */
+	json_object_object_add(o, "locked_bytes",
+			       info->nr_open ? tool_json_number(info->locked_bytes) : NULL);
+	json_object_object_add(o, "charged_to",
+			       info->nr_open ? tool_json_number(info->creator) : NULL);
+	/* without the descriptor of this command */
+	json_object_object_add(o, "open_files",
+			       info->nr_open ? tool_json_number(info->nr_open - 1) : NULL);
 	return o;
 }
 
@@ -523,7 +544,8 @@ int cmd_check(int argc, char **argv)
 /* ---------------------------------------------------------------- destroy */
 
 static const struct tool_option destroy_options[] = {
-	{ "force", KEY_FORCE, NULL, "also under a live sender, or what is no valid channel" },
+	{ "force", KEY_FORCE, NULL,
+	  "also under a live sender; dev: while it is open; shm: what is no valid channel" },
 	{ NULL, 0, NULL, NULL },
 };
 

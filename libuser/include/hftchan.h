@@ -38,8 +38,9 @@ extern "C" {
  * Memory: nothing is allocated and nothing is mapped after hftchan_attach(), hftchan_join() and
  * hftchan_clone(); all memory is populated by then.
  *
- * Fork: a child keeps its copies of receivers of shm: channels. It has no sender and nothing of a
- * local: channel: their memory is not inherited, touching it is a SIGSEGV; only closing is valid.
+ * Fork: a child keeps its copies of receivers of shm: and dev: channels. It has no sender and
+ * nothing of a local: channel: their memory is not inherited, touching it is a SIGSEGV; only
+ * closing is valid.
  *
  * Inline functions exist as symbols of the library, too, under the same names.
  */
@@ -64,7 +65,7 @@ struct hftchan;
  * @layout: HFTCHAN_LAYOUT_PACKED
  * @node: NUMA node that holds the ring, -1: wherever the creator runs
  * @mode: permission bits of the channel's node or file. shm: 0600, 0640, 0604 or 0644, since who
- *	can write can corrupt
+ *	can write can corrupt. dev: also 0660 and 0664: who can write can become the sender
  * @owner: uid, (uid_t)-1: the caller's
  * @group: gid, (gid_t)-1: the caller's
  */
@@ -121,17 +122,22 @@ struct hftchan_expect {
  * @epoch_seq: seq that the sender of @epoch began with
  * @attached_ns: CLOCK_REALTIME of the last attach
  * @heartbeat_ns: CLOCK_MONOTONIC of the sender's last hftchan_heartbeat(), 0: none in this epoch
- * @nr_deaths: senders found dead by the next one
+ * @nr_deaths: senders found dead by the next one; dev: senders that died
  * @layout: enum hftchan_layout
  * @page_size: bytes of the pages behind the ring
- * @node: NUMA node asked for, -1: none
+ * @node: NUMA node asked for, -1: none; dev: the one that the ring lies on
  * @sender_state: enum hftchan_sender_state; a sender found dead just now is HFTCHAN_SENDER_DIED
- * @sender_pid: pid of the attached or last sender, 0: none or not visible from this pid namespace
+ * @sender_pid: pid of the attached sender, in shm of the last one else; 0: none or not visible
+ *	from this pid namespace
  * @destroyed: the name is gone
  * @mode: permission bits, as the next two when the channel was opened
  * @owner: uid
  * @group: gid
  * @ring_path: file that holds the ring, "" if it is the control page's
+ * @locked_bytes: dev: memory of the ring, never swapped and charged to @creator; otherwise 0
+ * @creator: dev: uid that made the channel, in the caller's user namespace; otherwise (uid_t)-1
+ * @nr_open: dev: open files of the channel's node, that of this handle too; otherwise 0
+ * @holder_flags: dev: enum hftchan_holder_flags; otherwise 0
  */
 struct hftchan_info {
 	size_t size;
@@ -160,6 +166,10 @@ struct hftchan_info {
 	uid_t owner;
 	gid_t group;
 	char ring_path[HFTCHAN_RING_PATH_MAX];
+	uint64_t locked_bytes;
+	uid_t creator;
+	uint32_t nr_open;
+	uint32_t holder_flags;
 };
 
 /**
@@ -188,17 +198,19 @@ HFTCHAN_API const char *hftchan_strerror_last(void);
 
 /**
  * hftchan_create() - make a channel
- * @name: "shm:NAME", "local:", or NAME alone: dev: where /dev/hftchan exists, otherwise shm:.
- *	NAME is [A-Za-z0-9][A-Za-z0-9._-]{0,46} and doesn't end in ".lock"
+ * @name: "dev:NAME", "shm:NAME", "local:", or NAME alone: dev: where /dev/hftchan exists, otherwise
+ *	shm:. NAME is [A-Za-z0-9][A-Za-z0-9._-]{0,46} and doesn't end in ".lock"
  * @attr: see struct hftchan_attr
  * @chp: set to a handle as from hftchan_open(); may be NULL, except for "local:"
  *
  * The channel appears under its name complete or not at all, and lives until hftchan_destroy();
  * "local:" has no name and lives as long as its handles.
- * Return: 0; -EINVAL a wrong name or attribute, -EOPNOTSUPP unknown flag or layout or a backend
- * that this build lacks, -EOVERFLOW nr_slots * slot size too large, -EEXIST name taken, -ENOSPC
- * /dev/shm full, -ENOMEM more than the memory available, -ENODEV no such NUMA node, -EPERM or
- * -EACCES no permission; anything that the system calls below return.
+ * Return: 0; -EINVAL a wrong name or attribute, -EOPNOTSUPP unknown flag or layout, a backend that
+ * this build lacks, or no kernel module, -EOVERFLOW nr_slots * slot size too large, -EEXIST name
+ * taken, for a NAME alone also in the other backend, -ENOSPC /dev/shm full or a limit of the module
+ * reached, -ENOMEM more than the memory available, -ENODEV no such NUMA node, or without memory, or
+ * not allowed, -EPERM or -EACCES no permission, -EPROTONOSUPPORT a module of another version,
+ * -EINTR a signal came (dev:); anything that the system calls below return.
  */
 HFTCHAN_API int hftchan_create(const char *name, const struct hftchan_attr *attr,
 			       struct hftchan **chp);
@@ -209,10 +221,11 @@ HFTCHAN_API int hftchan_create(const char *name, const struct hftchan_attr *attr
  * @expect: what it must be; NULL: anything owned by the caller or root
  * @chp: set to the handle
  *
- * Return: 0; -EINVAL wrong name, -ENOENT no such channel, -EPERM owned by somebody else or
- * writable for others, -EACCES may not be read, -EPROTOTYPE another payload size or type_tag,
- * -EPROTONOSUPPORT another version or layout, -EBADMSG not a channel, too short or corrupted,
- * -EOPNOTSUPP a backend that this build lacks, -ENOMEM.
+ * Return: 0; -EINVAL wrong name, -ENOENT no such channel, -ENOTUNIQ a NAME alone that exists as
+ * dev: and as shm:, -EPERM owned by somebody else or writable for others, -EACCES may not be read,
+ * -EPROTOTYPE another payload size or type_tag, -EPROTONOSUPPORT another version or layout,
+ * -EBADMSG not a channel, too short or corrupted, -EOPNOTSUPP a backend that this build lacks or no
+ * kernel module, -ENODEV destroyed at this moment (dev:), -ENOMEM.
  */
 HFTCHAN_API int hftchan_open(const char *name, const struct hftchan_expect *expect,
 			     struct hftchan **chp);
@@ -220,18 +233,20 @@ HFTCHAN_API int hftchan_open(const char *name, const struct hftchan_expect *expe
 /* hftchan_close() - give the handle back; senders and receivers made from it live on. NULL: fine */
 HFTCHAN_API void hftchan_close(struct hftchan *ch);
 
-#define HFTCHAN_DESTROY_FORCE	(1U << 0)	/* also under a live sender */
+#define HFTCHAN_DESTROY_FORCE	(1U << 0)	/* also under a live sender; dev: while it is open */
 
 /**
  * hftchan_destroy() - remove a channel's name and free its memory when the last mapping is gone
  * @name: as for hftchan_open()
  * @flags: HFTCHAN_DESTROY_FORCE or 0
  *
- * Receivers read what is left in the ring, then get -ENODEV. With FORCE a leftover that is no valid
- * channel is removed too, but for a directory.
- * Return: 0; -ENOENT, -EBUSY a sender is attached, or somebody makes or destroys it now, -EPERM,
- * -EACCES, -EINVAL, -EBADMSG not a valid channel, -EPROTONOSUPPORT another version or layout,
- * -ENODEV somebody else has just destroyed it, -EOPNOTSUPP unknown flag.
+ * Receivers read what is left in the ring, then get -ENODEV. With FORCE a leftover of shm: that is
+ * no valid channel is removed too, but for a directory. dev: without FORCE is refused while anybody
+ * has the channel open or mapped, the caller too.
+ * Return: 0; -ENOENT, -ENOTUNIQ as for hftchan_open(), -EBUSY a sender is attached, or somebody
+ * makes or destroys it now, or has it open (dev:), -EPERM, -EACCES, -EINVAL, -EBADMSG not a valid
+ * channel, -EPROTONOSUPPORT another version or layout, -ENODEV somebody else has just destroyed it,
+ * -EOPNOTSUPP unknown flag, or no kernel module.
  */
 HFTCHAN_API int hftchan_destroy(const char *name, unsigned int flags);
 
@@ -261,7 +276,8 @@ HFTCHAN_API int hftchan_get_info(struct hftchan *ch, struct hftchan_info *info);
  * @pages: for each node from 0 to @nr_nodes - 1 set to the number of pages (of info.page_size)
  * @nr_nodes: elements of @pages
  *
- * Asks the kernel for every page. Pages that could not be told are in none of the sums.
+ * Asks the kernel for every page (dev: the module). Pages that could not be told are in none of the
+ * sums.
  * Return: the number of pages told, or -errno.
  */
 HFTCHAN_API ssize_t hftchan_placement(struct hftchan *ch, uint64_t *pages, unsigned int nr_nodes);
@@ -516,7 +532,8 @@ HFTCHAN_API int hftchan_rx_set_wait(struct hftchan_rx *rx, enum hftchan_wait_mod
 				    uint64_t timeout_ns);
 
 /**
- * hftchan_rx_sender() - who sends; for the state a sender that died without a word is looked up
+ * hftchan_rx_sender() - who sends; for the state a sender that died without a word is looked up. A
+ * few system calls.
  * Return: 0; -EAGAIN a sender is attaching right now.
  */
 HFTCHAN_API int hftchan_rx_sender(struct hftchan_rx *rx, struct hftchan_sender *sender);
@@ -543,8 +560,9 @@ HFTCHAN_INLINE uint64_t hftchan_rx_lost(const struct hftchan_rx *rx)
  * Return: 0; -ETIMEDOUT; -EPIPE the sender detached or died (noticed within some 10 ms) and all it
  * sent has been read: said once for an epoch (not at all when the next sender is there already),
  * the next call waits for the next sender; -ENODEV the channel was destroyed and all has been read.
- * A death can't be seen from another pid namespace, a detach can. A sender that calls execve() has
- * given its role back without a word: it counts as alive until the next one attaches.
+ * shm: a death can't be seen from another pid namespace, a detach can; a sender that calls execve()
+ * has given its role back without a word and counts as alive until the next one attaches. dev: the
+ * kernel tells both at once, to everybody.
  */
 HFTCHAN_INLINE int hftchan_wait(struct hftchan_rx *rx)
 {

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: MIT
 /*
  * Channels as such: names, geometry, create, open, close, information, check.
- * It knows no backend's files (shm.c, local.c) and no roles (sender.c, receiver.c).
+ * It knows no backend's files (shm.c, dev.c, local.c) and no roles (sender.c, receiver.c).
  * The contract is in <hftchan.h>; of the control page in <linux/hftchan.h>.
  */
+#include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -35,7 +37,7 @@ AT(ring_path, 512);
 _Static_assert(sizeof(struct hftchan_control) == HFTCHAN_HEADER_SIZE_1, "control page");
 _Static_assert(sizeof(struct hftchan_varlen) == 8, "message header");
 
-static const struct backend *const backends[] = { &hftchan_shm, &hftchan_local };
+static const struct backend *const backends[] = { &hftchan_dev, &hftchan_shm, &hftchan_local };
 
 #define KNOWN_FLAGS	HFTCHAN_F_VARLEN
 
@@ -86,8 +88,55 @@ static int bare_name_check(const char *name, const char *bare)
 	return 0;
 }
 
+/* Where a channel that has a name is a file. */
+void hftchan_path(char path[PATH_BYTES], const struct backend *backend, const char *bare)
+{
+	snprintf(path, PATH_BYTES, "%s/" FILE_PREFIX "%s", backend->dir, bare);
+}
+
+static bool exists(const struct backend *backend, const char *bare)
+{
+	char path[PATH_BYTES];
+	struct stat st;
+
+	hftchan_path(path, backend, bare);
+	return !lstat(path, &st);
+}
+
+/*
+ * The backend of a name without a prefix: the module's where there is one. Never that in which the
+ * name happens to exist, or a channel made under the same name elsewhere would be taken for it.
+ */
+static int resolve_bare(const char *name, bool create, const struct backend **backend)
+{
+	const struct backend *other = &hftchan_dev;
+
+	*backend = &hftchan_shm;
+	if (!access(HFTCHAN_CONTROL_NODE, F_OK)) {
+		*backend = &hftchan_dev;
+		other = &hftchan_shm;
+	}
+	if (!exists(other, name))
+		return 0;
+	if (create)
+		return hftchan_fail(EEXIST,
+				    "%s: %s%s exists, and %s%s beside it would make the name mean two channels; say %s%s, or take another name",
+				    name, other->prefix, name, (*backend)->prefix, name,
+				    (*backend)->prefix, name);
+	if (exists(*backend, name))
+		return hftchan_fail(ENOTUNIQ,
+				    "%s: there are two, %s%s and %s%s; say which", name,
+				    (*backend)->prefix, name, other->prefix, name);
+	return hftchan_fail(ENOENT,
+			    "%s: no such channel: it means %s%s, as " HFTCHAN_CONTROL_NODE " %s; there is %s%s: say that",
+			    name, (*backend)->prefix, name,
+			    *backend == &hftchan_dev ? "exists" : "does not exist", other->prefix,
+			    name);
+}
+
 /* "shm:md", "md" or "local:" -> backend and full name */
-static int resolve(const char *name, const struct backend **backend, char full[FULL_NAME_BYTES])
+static int resolve(const char *name, bool create, const struct backend **backend,
+		   char full[FULL_NAME_BYTES])
 {
 	const char *colon, *bare;
 	size_t i, prefix;
@@ -98,31 +147,27 @@ static int resolve(const char *name, const struct backend **backend, char full[F
 	colon = strchr(name, ':');
 	if (!colon) {
 		err = bare_name_check(name, name);
-		if (err)
-			return err;
-		if (!access("/dev/hftchan", F_OK))
-			return hftchan_fail(EOPNOTSUPP,
-					    "%s: /dev/hftchan exists, so this means dev:%s, which is not in this build; "
-					    "say shm:%s for POSIX shared memory",
-					    name, name, name);
-		*backend = &hftchan_shm;
-		snprintf(full, FULL_NAME_BYTES, "%s%s", hftchan_shm.prefix, name);
-		return 0;
+		if (!err)
+			err = resolve_bare(name, create, backend);
+		if (!err)
+			snprintf(full, FULL_NAME_BYTES, "%s%s", (*backend)->prefix, name);
+		return err;
 	}
 
 	prefix = (size_t)(colon - name) + 1;
 	bare = colon + 1;
-	if (!strncmp(name, "dev:", prefix) || !strncmp(name, "raw:", prefix))
+	if (!strncmp(name, "raw:", prefix))
 		return hftchan_fail(EOPNOTSUPP,
-				    "%s: backend \"%.*s\" is not in this build; use shm: or local:",
-				    name, (int)prefix, name);
+				    "%s: backend \"raw:\" is not in this build; use dev:, shm: or local:",
+				    name);
 	for (i = 0; i < sizeof(backends) / sizeof(backends[0]); i++) {
 		if (strncmp(name, backends[i]->prefix, prefix))
 			continue;
 		*backend = backends[i];
-		if (*backend == &hftchan_local) {
+		if (!(*backend)->dir) {
 			if (*bare)
-				return hftchan_fail(EINVAL, "%s: local: takes no name", name);
+				return hftchan_fail(EINVAL, "%s: %s takes no name", name,
+						    (*backend)->prefix);
 		} else {
 			err = bare_name_check(name, bare);
 			if (err)
@@ -131,8 +176,35 @@ static int resolve(const char *name, const struct backend **backend, char full[F
 		strcpy(full, name);	/* bounded by bare_name_check() */
 		return 0;
 	}
-	return hftchan_fail(EINVAL, "%s: unknown backend \"%.*s\"; known are shm: and local:", name,
+	return hftchan_fail(EINVAL,
+			    "%s: unknown backend \"%.*s\"; known are dev:, shm: and local:", name,
 			    (int)(prefix < 32 ? prefix : 32), name);
+}
+
+/* ---------------------------------------------------------------- files */
+
+/* Who made it matters: anybody's channel could hold anything. */
+int hftchan_owner_check(const char *full, const char *path, const struct stat *st, uid_t owner)
+{
+	if (st->st_uid == owner || st->st_uid == 0)
+		return 0;
+	return hftchan_fail(EPERM,
+			    "%s: %s belongs to uid %d, expected uid %d or root; if that owner is right, ask for it: --owner, or expect.owner",
+			    full, path, st->st_uid, owner);
+}
+
+/* open(@path, @flags) failed: who may not do what with whose file, and what to do about it. */
+int(hftchan_no_access)(const char *full, const char *path, int flags, const char *remedy)
+{
+	int err = errno;
+	struct stat st;
+
+	if (err == EACCES && !lstat(path, &st))
+		return hftchan_fail(err,
+				    "%s: uid %d may not %s %s (uid %d, gid %d, mode %04o); %s",
+				    full, geteuid(), flags & O_RDWR ? "write" : "read", path,
+				    st.st_uid, st.st_gid, st.st_mode & 07777, remedy);
+	return hftchan_fail(err, "%s: can't open %s: %s", full, path, strerror(err));
 }
 
 /* ---------------------------------------------------------------- geometry */
@@ -285,7 +357,7 @@ int hftchan_create(const char *name, const struct hftchan_attr *attr, struct hft
 	char full[FULL_NAME_BYTES];
 	int err;
 
-	err = resolve(name, &backend, full);
+	err = resolve(name, true, &backend, full);
 	if (err)
 		return err;
 	if (!attr || attr->size != sizeof(*attr))
@@ -308,7 +380,7 @@ int hftchan_open(const char *name, const struct hftchan_expect *expect, struct h
 	struct hftchan *ch;
 	int err;
 
-	err = resolve(name, &backend, full);
+	err = resolve(name, false, &backend, full);
 	if (err)
 		return err;
 	if (!expect)
@@ -339,7 +411,7 @@ int hftchan_destroy(const char *name, unsigned int flags)
 {
 	const struct backend *backend;
 	char full[FULL_NAME_BYTES];
-	int err = resolve(name, &backend, full);
+	int err = resolve(name, false, &backend, full);
 
 	if (err)
 		return err;
@@ -349,13 +421,38 @@ int hftchan_destroy(const char *name, unsigned int flags)
 	return backend->destroy(full, flags & HFTCHAN_DESTROY_FORCE);
 }
 
+static int list_dir(const struct backend *backend, int (*fn)(const char *name, void *arg),
+		    void *arg)
+{
+	char full[FULL_NAME_BYTES];
+	struct dirent *d;
+	DIR *dir;
+	int err = 0;
+
+	dir = opendir(backend->dir);
+	if (!dir)
+		return hftchan_fail(errno, "can't read %s: %m", backend->dir);
+	while (!err && (d = readdir(dir))) {
+		const char *name = d->d_name + strlen(FILE_PREFIX);
+
+		if (strncmp(d->d_name, FILE_PREFIX, strlen(FILE_PREFIX)) ||
+		    !hftchan_name_valid(name))
+			continue;
+		snprintf(full, sizeof(full), "%s%s", backend->prefix, name);
+		err = fn(full, arg);
+	}
+	closedir(dir);
+	return err;
+}
+
 int hftchan_list(int (*fn)(const char *name, void *arg), void *arg)
 {
 	size_t i;
 	int err = 0;
 
 	for (i = 0; !err && i < sizeof(backends) / sizeof(backends[0]); i++)
-		err = backends[i]->list(fn, arg);
+		if (backends[i]->dir)
+			err = list_dir(backends[i], fn, arg);
 	return err;
 }
 
@@ -399,16 +496,23 @@ int hftchan_get_info(struct hftchan *ch, struct hftchan_info *info)
 		.page_size = g->page_size,
 		.node = HFTCHAN_LOAD(&c->node),
 		.sender_state = s.state,
-		.sender_pid = hftchan_sender_visible(&s) ? s.pid : 0,
 		.destroyed = HFTCHAN_LOAD(&c->destroyed),
 		.mode = ch->st.st_mode & 07777,
 		.owner = ch->st.st_uid,
 		.group = ch->st.st_gid,
+		.creator = (uid_t)-1,
 	};
 	if (hftchan_sender_dead(&s))
 		info->sender_state = HFTCHAN_SENDER_DIED;
 	strcpy(info->ring_path, g->ring_path);
+	ch->backend->ask(ch, &s, info);
 	return 0;
+}
+
+ssize_t hftchan_placement(struct hftchan *ch, uint64_t *pages, unsigned int nr_nodes)
+{
+	memset(pages, 0, nr_nodes * sizeof(*pages));
+	return ch->backend->placement(ch, pages, nr_nodes);
 }
 
 int hftchan_check(struct hftchan *ch, struct hftchan_check_result *res)

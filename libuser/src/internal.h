@@ -35,11 +35,11 @@ struct hftchan {
 	const struct backend *backend;
 	atomic_int refs;
 	char name[FULL_NAME_BYTES];
-	struct view view;	/* read-only in shm */
+	struct view view;	/* read-only, but in local */
 	struct hftchan_ring ring;
 	struct hftchan_control geometry;	/* a checked copy; its constant fields are used */
 	struct stat st;		/* of the file when it was opened */
-	int fd;			/* shm: control file, read-only */
+	int fd;			/* shm: control file, dev: node; read-only */
 	pid_t pid;		/* who mapped it: what a forked child has is not all mapped */
 	atomic_bool sending;	/* local: the sender role is taken */
 };
@@ -47,27 +47,44 @@ struct hftchan {
 struct tx {
 	struct hftchan_tx pub;	/* first: what users hold is a pointer to it */
 	struct hftchan *ch;
-	struct view view;	/* writable */
-	int lock_fd;		/* shm: holds the sender role; -1 in a forked child */
+	struct view view;	/* writable; but in dev the control page is the kernel's */
+	int role_fd;		/* shm, dev: holds the sender role; -1 in a forked child */
 	pid_t pid;		/* the sender; a forked child's copy has nothing mapped */
 	struct tx *next;	/* all senders of this process, for fork */
 };
 
+struct sender_snapshot {
+	uint64_t epoch, epoch_seq, ended_epoch, start, pidns, timens;
+	uint32_t state;
+	int32_t pid;
+};
+
+/* Each channel that has a name is a file of this prefix in its backend's directory. */
+#define FILE_PREFIX	"hftchan-"
+#define PATH_BYTES	(sizeof("/dev/shm/" FILE_PREFIX) + HFTCHAN_NAME_MAX)
+
 struct backend {
 	const char *prefix;
+	const char *dir;	/* NULL: its channels have no names */
 	/* make the object whose geometry is checked and return it opened, or only make it */
 	int (*create)(const char *full, const struct hftchan_attr *attr,
 		      const struct hftchan_control *geometry, struct hftchan **chp);
 	int (*open)(const char *full, uid_t owner, struct hftchan **chp);
 	int (*destroy)(const char *full, bool force);
-	int (*list)(int (*fn)(const char *name, void *arg), void *arg);
 	/* take the sender role and a writable view; give both back */
 	int (*take_role)(struct tx *tx);
 	void (*drop_role)(struct tx *tx);
+	/* write the new epoch into the control page, and its end (NULL: drop_role does) */
+	int (*begin_epoch)(struct tx *tx, uint64_t seq);
+	void (*end_epoch)(struct tx *tx);
+	/* fill in what the control page doesn't tell: the sender's pid, who has it open */
+	void (*ask)(const struct hftchan *ch, const struct sender_snapshot *s,
+		    struct hftchan_info *info);
+	ssize_t (*placement)(const struct hftchan *ch, uint64_t *pages, unsigned int nr_nodes);
 	void (*close)(struct hftchan *ch);
 };
 
-extern const struct backend hftchan_shm, hftchan_local;
+extern const struct backend hftchan_shm, hftchan_dev, hftchan_local;
 
 /* error.c */
 int hftchan_fail(int err, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
@@ -83,6 +100,13 @@ void hftchan_ring_setup(struct hftchan_ring *ring, const struct hftchan_control 
 struct hftchan *hftchan_alloc(const struct backend *backend, const char *full,
 			      const struct hftchan_control *geometry);
 struct hftchan *hftchan_get(struct hftchan *ch);
+void hftchan_path(char path[PATH_BYTES], const struct backend *backend, const char *bare);
+int hftchan_owner_check(const char *full, const char *path, const struct stat *st, uid_t owner);
+int hftchan_no_access(const char *full, const char *path, int flags, const char *remedy);
+#ifdef __clang_analyzer__
+#define hftchan_no_access(full, path, flags, remedy)			\
+	((void)hftchan_no_access(full, path, flags, remedy), -EIO)
+#endif
 
 /* memory.c */
 int hftchan_node_check(const char *full, int node);
@@ -91,17 +115,25 @@ int hftchan_bind(const char *full, void *addr, size_t bytes, int node);
 uint64_t hftchan_round_up(uint64_t bytes, uint64_t unit);
 void *hftchan_zalloc(size_t bytes);
 uint64_t hftchan_now_ns(int clock);
+int hftchan_reopen(int fd, int flags);
+uint64_t hftchan_ring_bytes(const struct hftchan_control *g);
+int hftchan_no_map(const char *full, const struct hftchan_control *g);
+int hftchan_map_view(const char *full, const struct hftchan_control *g, int fd, int ring_fd,
+		     bool sender, int control_prot, struct view *view);
 void hftchan_unmap_view(struct view *view);
+void hftchan_close_mapped(struct hftchan *ch);
+ssize_t hftchan_mapped_placement(const struct hftchan *ch, uint64_t *pages, unsigned int nr_nodes);
 
 /* sender.c */
-struct sender_snapshot {
-	uint64_t epoch, epoch_seq, ended_epoch, start, pidns, timens;
-	uint32_t state;
-	int32_t pid;
-};
 int hftchan_snapshot(const struct hftchan *ch, struct sender_snapshot *s);
 bool hftchan_sender_dead(const struct sender_snapshot *s);
 bool hftchan_sender_ended(const struct sender_snapshot *s);
 bool hftchan_sender_visible(const struct sender_snapshot *s);
+void hftchan_ask_page(const struct hftchan *ch, const struct sender_snapshot *s,
+		      struct hftchan_info *info);
+int hftchan_begin_epoch(struct tx *tx, uint64_t seq);
+void hftchan_end_epoch(struct tx *tx);
+int hftchan_role_taken(const char *full, int32_t pid);
+int hftchan_gone(const char *full);
 
 #endif

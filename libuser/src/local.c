@@ -144,13 +144,6 @@ static int local_destroy(const char *full, bool force)
 			    "%s has no name to destroy: it ends with its last handle", full);
 }
 
-static int local_list(int (*fn)(const char *name, void *arg), void *arg)
-{
-	(void)fn;
-	(void)arg;
-	return 0;
-}
-
 static int local_take_role(struct tx *tx)
 {
 	if (atomic_exchange_explicit(&tx->ch->sending, true, memory_order_acquire))
@@ -172,8 +165,11 @@ const struct backend hftchan_local = {
 	.create = local_create,
 	.open = local_open,
 	.destroy = local_destroy,
-	.list = local_list,
 	.take_role = local_take_role,
 	.drop_role = local_drop_role,
+	.begin_epoch = hftchan_begin_epoch,
+	.end_epoch = hftchan_end_epoch,
+	.ask = hftchan_ask_page,
+	.placement = hftchan_mapped_placement,
 	.close = local_close,
 };

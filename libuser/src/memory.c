@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: MIT
 /*
- * Memory questions that all backends ask: is there enough, on which node, which clock.
- * It allocates nothing itself: each backend maps its own.
+ * Memory questions that all backends ask: is there enough, on which node, which clock; mapping.
+ * It makes no channel's memory itself: each backend has its own.
  * The contract is in internal.h.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <limits.h>
 #include <mntent.h>
@@ -15,6 +16,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "internal.h"
 
@@ -54,11 +56,18 @@ int hftchan_node_check(const char *full, int node)
 		return hftchan_fail(ENODEV, "%s: node %d: this kernel knows no NUMA nodes but 0",
 				    full, node);
 	}
-	if (node > numa_max_node() ||
-	    !numa_bitmask_isbitset(numa_all_nodes_ptr, (unsigned int)node))
+	if (node > numa_max_node() || !numa_bitmask_isbitset(numa_nodes_ptr, (unsigned int)node))
 		return hftchan_fail(ENODEV,
-				    "%s: node %d does not exist, has no memory or is not allowed to this process; "
-				    "see: numactl --hardware, and the process's cpuset",
+				    "%s: node %d does not exist; see: numactl --hardware", full,
+				    node);
+	if (numa_node_size64(node, NULL) <= 0)
+		return hftchan_fail(ENODEV,
+				    "%s: node %d has no memory; see: numactl --hardware", full,
+				    node);
+	if (!numa_bitmask_isbitset(numa_all_nodes_ptr, (unsigned int)node))
+		return hftchan_fail(ENODEV,
+				    "%s: node %d is not allowed to this process by its cpuset; "
+				    "see: grep Mems_allowed_list /proc/self/status",
 				    full, node);
 	return 0;
 }
@@ -195,18 +204,8 @@ int hftchan_bind(const char *full, void *addr, size_t bytes, int node)
 	return err;
 }
 
-void hftchan_unmap_view(struct view *view)
-{
-	if (view->control)
-		munmap(view->control, HFTCHAN_PAGE_BYTES);
-	if (view->sender)
-		munmap(view->sender, HFTCHAN_PAGE_BYTES);
-	if (view->ring)
-		munmap(view->ring, view->ring_bytes);
-	*view = (struct view){ 0 };
-}
-
-ssize_t hftchan_placement(struct hftchan *ch, uint64_t *pages, unsigned int nr_nodes)
+/* For mappings that move_pages() tells something about. */
+ssize_t hftchan_mapped_placement(const struct hftchan *ch, uint64_t *pages, unsigned int nr_nodes)
 {
 	enum { CHUNK = 512 };
 	const size_t page = ch->geometry.page_size;
@@ -216,8 +215,6 @@ ssize_t hftchan_placement(struct hftchan *ch, uint64_t *pages, unsigned int nr_n
 	void *addr[CHUNK];
 	int node[CHUNK];
 
-	for (i = 0; i < nr_nodes; i++)
-		pages[i] = 0;
 	for (i = 0; i < total; i += n) {
 		n = total - i < CHUNK ? total - i : CHUNK;
 		for (j = 0; j < n; j++)
@@ -232,4 +229,84 @@ ssize_t hftchan_placement(struct hftchan *ch, uint64_t *pages, unsigned int nr_n
 			}
 	}
 	return (ssize_t)told;
+}
+
+/* ---------------------------------------------------------------- mapping */
+
+/* The very file that was checked, opened again: not what its path may name by now. */
+int hftchan_reopen(int fd, int flags)
+{
+	char self[32];
+
+	snprintf(self, sizeof(self), "/proc/self/fd/%d", fd);
+	return open(self, flags | O_CLOEXEC);
+}
+
+/* Bytes that a mapping of the ring has. */
+uint64_t hftchan_ring_bytes(const struct hftchan_control *g)
+{
+	return hftchan_round_up(g->ring_size, g->page_size);
+}
+
+int hftchan_no_map(const char *full, const struct hftchan_control *g)
+{
+	if (errno == ENODEV)
+		return hftchan_gone(full);
+	/* EAGAIN is how mmap() says that RLIMIT_MEMLOCK is reached; trying again won't help */
+	return hftchan_fail(errno == EAGAIN ? ENOMEM : errno,
+			    "%s: can't map %" PRIu64 " MiB: %m; see ulimit -v and ulimit -l", full,
+			    hftchan_ring_bytes(g) / MIB);
+}
+
+/*
+ * Map the three regions, populated where MAP_POPULATE can do it: as a receiver reads them, or as
+ * the @sender writes them. @ring_fd may be @fd.
+ */
+int hftchan_map_view(const char *full, const struct hftchan_control *g, int fd, int ring_fd,
+		     bool sender, int control_prot, struct view *view)
+{
+	off_t sender_offset = (off_t)(sender ? g->sender_tx_offset : g->sender_offset);
+	off_t ring_offset = (off_t)(sender ? g->ring_tx_offset : g->ring_offset);
+	int prot = sender ? PROT_READ | PROT_WRITE : PROT_READ;
+	int flags = MAP_SHARED | MAP_POPULATE, err;
+	void *p;
+
+	view->ring_bytes = hftchan_ring_bytes(g);
+	p = mmap(NULL, HFTCHAN_PAGE_BYTES, control_prot, flags, fd, 0);
+	if (p == MAP_FAILED)
+		goto err_unmap;
+	view->control = p;
+	p = mmap(NULL, HFTCHAN_PAGE_BYTES, prot, flags, fd, sender_offset);
+	if (p == MAP_FAILED)
+		goto err_unmap;
+	view->sender = p;
+	p = mmap(NULL, view->ring_bytes, prot, flags, ring_fd, ring_offset);
+	if (p == MAP_FAILED)
+		goto err_unmap;
+	view->ring = p;
+	return 0;
+
+err_unmap:
+	err = hftchan_no_map(full, g);
+	hftchan_unmap_view(view);
+	return err;
+}
+
+void hftchan_unmap_view(struct view *view)
+{
+	if (view->control)
+		munmap(view->control, HFTCHAN_PAGE_BYTES);
+	if (view->sender)
+		munmap(view->sender, HFTCHAN_PAGE_BYTES);
+	if (view->ring)
+		munmap(view->ring, view->ring_bytes);
+	*view = (struct view){ 0 };
+}
+
+/* Close a channel whose handle has a view and a descriptor, each as far as it got. */
+void hftchan_close_mapped(struct hftchan *ch)
+{
+	hftchan_unmap_view(&ch->view);
+	if (ch->fd >= 0)
+		close(ch->fd);
 }

@@ -133,16 +133,18 @@ int hftchan_rx_set_wait(struct hftchan_rx *rx, enum hftchan_wait_mode mode, uint
 int hftchan_rx_sender(struct hftchan_rx *rx, struct hftchan_sender *sender)
 {
 	const struct rx *r = (const struct rx *)rx;
+	struct hftchan_info info = { 0 };
 	struct sender_snapshot s;
 	int err = hftchan_snapshot(r->ch, &s);
 
 	if (err)
 		return err;
+	r->ch->backend->ask(r->ch, &s, &info);
 	*sender = (struct hftchan_sender){
 		.epoch = s.epoch,
 		.epoch_seq = s.epoch_seq,
 		.state = hftchan_sender_dead(&s) ? HFTCHAN_SENDER_DIED : s.state,
-		.pid = hftchan_sender_visible(&s) ? s.pid : 0,
+		.pid = info.sender_pid,
 	};
 	return 0;
 }
@@ -165,7 +167,7 @@ int hftchan_rx_idle(struct hftchan_rx *rx, uint64_t *since)
 		r->idle_seq = rx->cursor.next;
 		r->idle_since = now;
 	}
-	destroyed = HFTCHAN_LOAD_ACQUIRE(&c->destroyed);	/* pairs with shm_destroy() */
+	destroyed = HFTCHAN_LOAD_ACQUIRE(&c->destroyed);	/* pairs with who destroys it */
 	if (HFTCHAN_LOAD_ACQUIRE(&c->epoch) != r->told_epoch && !hftchan_snapshot(r->ch, &s) &&
 	    s.epoch != r->told_epoch) {
 		gone = hftchan_sender_ended(&s);

@@ -20,7 +20,7 @@
 /* ---------------------------------------------------------------- fork */
 
 /*
- * All senders of this process: a forked child closes its copies of their lock descriptors, or the
+ * All senders of this process: a forked child closes its copies of their role descriptors, or the
  * role would outlive the sender in it. The mutex is held, and so fork kept out, from before a role
  * is taken until its sender is listed, and from before it is dropped until it is off the list.
  */
@@ -42,9 +42,9 @@ static void after_fork_child(void)
 	struct tx *t;
 
 	for (t = senders; t; t = t->next)
-		if (t->lock_fd >= 0) {
-			close(t->lock_fd);
-			t->lock_fd = -1;
+		if (t->role_fd >= 0) {
+			close(t->role_fd);
+			t->role_fd = -1;
 		}
 	senders = NULL;
 	pthread_mutex_unlock(&senders_mutex);
@@ -135,7 +135,7 @@ static bool read_stat(int32_t pid, char *state, uint64_t *start, long *threads)
 			   state, threads, start) == 3;
 }
 
-/* A consistent set; -EAGAIN while somebody attaches. Pairs with hftchan_attach(). */
+/* A consistent set; -EAGAIN while somebody attaches. Pairs with hftchan_begin_epoch(). */
 int hftchan_snapshot(const struct hftchan *ch, struct sender_snapshot *s)
 {
 	const struct hftchan_control *c = ch->view.control;
@@ -193,16 +193,80 @@ bool hftchan_sender_ended(const struct sender_snapshot *s)
 	return s->epoch && s->ended_epoch == s->epoch;
 }
 
+/* What the control page says of the sender's pid, for backends whose senders write it there. */
+void hftchan_ask_page(const struct hftchan *ch, const struct sender_snapshot *s,
+		      struct hftchan_info *info)
+{
+	(void)ch;
+	info->sender_pid = hftchan_sender_visible(s) ? s->pid : 0;
+}
+
+int hftchan_role_taken(const char *full, int32_t pid)
+{
+	if (pid)
+		return hftchan_fail(EBUSY, "%s: a sender is attached: pid %d; stop it first", full,
+				    pid);
+	return hftchan_fail(EBUSY, "%s: another sender holds the role; stop it first", full);
+}
+
+int hftchan_gone(const char *full)
+{
+	return hftchan_fail(ENODEV, "%s: was destroyed; open it again", full);
+}
+
+/* ---------------------------------------------------------------- epochs in the control page */
+
+/* For backends whose control page the sender writes. */
+int hftchan_begin_epoch(struct tx *tx, uint64_t seq)
+{
+	struct hftchan_control *c = tx->view.control;
+	uint64_t epoch, pidns, timens, start = 0;
+	long threads;
+	char state;
+
+	/* looked up before: what is between two epochs in the page is there for a moment only */
+	read_stat(tx->pid, &state, &start, &threads);
+	pidns = own_pidns();
+	timens = own_timens();
+
+	/* NONE before, ATTACHED after: a reader of the fields between can tell that they change */
+	epoch = HFTCHAN_LOAD(&c->epoch);
+	if (HFTCHAN_LOAD(&c->ended_epoch) != epoch) {
+		HFTCHAN_STORE(&c->nr_deaths, HFTCHAN_LOAD(&c->nr_deaths) + 1);
+		HFTCHAN_STORE(&c->ended_epoch, epoch);
+	}
+	HFTCHAN_STORE(&c->sender_state, HFTCHAN_SENDER_NONE);
+	HFTCHAN_FENCE_RELEASE();	/* pairs with the fence in hftchan_snapshot() */
+	HFTCHAN_STORE(&c->sender_pid, tx->pid);
+	HFTCHAN_STORE(&c->sender_start, start);
+	HFTCHAN_STORE(&c->sender_pidns, pidns);
+	HFTCHAN_STORE(&c->sender_timens, timens);
+	HFTCHAN_STORE(&c->attached_ns, hftchan_now_ns(CLOCK_REALTIME));
+	HFTCHAN_STORE(&c->epoch_seq, seq);
+	HFTCHAN_STORE(&tx->view.sender->heartbeat_ns, 0);
+	HFTCHAN_FENCE_RELEASE();	/* pairs with the acquire loads in hftchan_snapshot() */
+	HFTCHAN_STORE(&c->epoch, epoch + 1);
+	HFTCHAN_FENCE_RELEASE();
+	HFTCHAN_STORE(&c->sender_state, HFTCHAN_SENDER_ATTACHED);
+	return 0;
+}
+
+void hftchan_end_epoch(struct tx *tx)
+{
+	struct hftchan_control *c = tx->view.control;
+
+	HFTCHAN_FENCE_RELEASE();	/* commits before; pairs with hftchan_snapshot() */
+	HFTCHAN_STORE(&c->ended_epoch, HFTCHAN_LOAD(&c->epoch));
+	HFTCHAN_STORE(&c->sender_state, HFTCHAN_SENDER_NONE);
+}
+
 /* ---------------------------------------------------------------- attach, detach */
 
 int hftchan_attach(struct hftchan *ch, unsigned int flags, struct hftchan_tx **txp)
 {
 	static pthread_once_t once = PTHREAD_ONCE_INIT;
-	struct hftchan_control *c;
-	uint64_t seq, bad, epoch, pidns, timens, start = 0;
+	uint64_t seq, bad;
 	struct tx *t;
-	long threads;
-	char state;
 	int err;
 
 	if (flags & ~HFTCHAN_ATTACH_VERIFY)
@@ -213,13 +277,12 @@ int hftchan_attach(struct hftchan *ch, unsigned int flags, struct hftchan_tx **t
 		return hftchan_fail(ENOMEM, "%s: out of memory", ch->name);
 	pthread_once(&once, install_fork_handlers);
 	t->ch = ch;
-	t->lock_fd = -1;
+	t->role_fd = -1;
 	t->pid = getpid();
 	err = take_role(t);
 	if (err)
 		goto err_free;
-	c = t->view.control;
-	if (HFTCHAN_LOAD(&c->destroyed)) {
+	if (HFTCHAN_LOAD(&t->view.control->destroyed)) {
 		err = hftchan_fail(ENODEV, "%s: was destroyed", ch->name);
 		goto err_role;
 	}
@@ -233,32 +296,9 @@ int hftchan_attach(struct hftchan *ch, unsigned int flags, struct hftchan_tx **t
 		goto err_role;
 	}
 	t->pub.seq = seq;
-
-	/* looked up before: what is between two epochs in the page is there for a moment only */
-	read_stat(t->pid, &state, &start, &threads);
-	pidns = own_pidns();
-	timens = own_timens();
-
-	/* NONE before, ATTACHED after: a reader of the fields between can tell that they change */
-	epoch = HFTCHAN_LOAD(&c->epoch);
-	if (HFTCHAN_LOAD(&c->ended_epoch) != epoch) {
-		HFTCHAN_STORE(&c->nr_deaths, HFTCHAN_LOAD(&c->nr_deaths) + 1);
-		HFTCHAN_STORE(&c->ended_epoch, epoch);
-	}
-	HFTCHAN_STORE(&c->sender_state, HFTCHAN_SENDER_NONE);
-	HFTCHAN_FENCE_RELEASE();	/* pairs with the fence in hftchan_snapshot() */
-	HFTCHAN_STORE(&c->sender_pid, t->pid);
-	HFTCHAN_STORE(&c->sender_start, start);
-	HFTCHAN_STORE(&c->sender_pidns, pidns);
-	HFTCHAN_STORE(&c->sender_timens, timens);
-	HFTCHAN_STORE(&c->attached_ns, hftchan_now_ns(CLOCK_REALTIME));
-	HFTCHAN_STORE(&c->epoch_seq, seq);
-	HFTCHAN_STORE(&t->view.sender->heartbeat_ns, 0);
-	HFTCHAN_FENCE_RELEASE();	/* pairs with the acquire loads in hftchan_snapshot() */
-	HFTCHAN_STORE(&c->epoch, epoch + 1);
-	HFTCHAN_FENCE_RELEASE();
-	HFTCHAN_STORE(&c->sender_state, HFTCHAN_SENDER_ATTACHED);
-
+	err = ch->backend->begin_epoch(t, seq);
+	if (err)
+		goto err_role;
 	hftchan_get(ch);
 	*txp = &t->pub;
 	return 0;
@@ -277,11 +317,8 @@ void hftchan_detach(struct hftchan_tx *tx)
 	if (!tx)
 		return;
 	if (t->pid == getpid()) {
-		struct hftchan_control *c = t->view.control;
-
-		HFTCHAN_FENCE_RELEASE();	/* commits before; pairs with hftchan_snapshot() */
-		HFTCHAN_STORE(&c->ended_epoch, HFTCHAN_LOAD(&c->epoch));
-		HFTCHAN_STORE(&c->sender_state, HFTCHAN_SENDER_NONE);
+		if (t->ch->backend->end_epoch)
+			t->ch->backend->end_epoch(t);
 		drop_role(t);
 	}
 	hftchan_close(t->ch);

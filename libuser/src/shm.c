@@ -4,7 +4,6 @@
  * It trusts nobody but the channel's owner and root: /dev/shm is open to everyone.
  * The contract is struct backend in internal.h; files and offsets are described below.
  */
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -36,22 +35,19 @@
 #define SHM_DIR		"/dev/shm"
 #define SENDER_OFFSET	(64ULL << 10)
 #define RING_OFFSET	(2 * MIB)
-#define FILE_PREFIX	"hftchan-"
 #define LOCK_SUFFIX	".lock"
-#define PATH_BYTES	(sizeof(SHM_DIR "/" FILE_PREFIX LOCK_SUFFIX) + HFTCHAN_NAME_MAX)
 
 struct paths {
 	char control[PATH_BYTES];
-	char lock[PATH_BYTES];
+	char lock[PATH_BYTES + sizeof(LOCK_SUFFIX)];
 };
 
 static struct paths paths_of(const char *full)
 {
-	const char *name = hftchan_bare_name(full);
 	struct paths p;
 
-	snprintf(p.control, sizeof(p.control), SHM_DIR "/" FILE_PREFIX "%s", name);
-	snprintf(p.lock, sizeof(p.lock), SHM_DIR "/" FILE_PREFIX "%s" LOCK_SUFFIX, name);
+	hftchan_path(p.control, &hftchan_shm, hftchan_bare_name(full));
+	snprintf(p.lock, sizeof(p.lock), "%s" LOCK_SUFFIX, p.control);
 	return p;
 }
 
@@ -89,21 +85,15 @@ static int open_regular(const char *full, const char *path, int flags, uid_t own
 					    full, path);
 		if (err == ENXIO || err == EISDIR)	/* a socket; a directory, to be written */
 			return not_regular(full, path);
-		if (err == EACCES && !lstat(path, st))
-			return hftchan_fail(err,
-					    "%s: uid %d may not %s %s (uid %d, mode %04o)", full,
-					    geteuid(), flags & O_RDWR ? "write" : "read", path,
-					    st->st_uid, st->st_mode & 07777);
-		return hftchan_fail(err, "%s: can't open %s: %m", full, path);
+		return hftchan_no_access(full, path, flags,
+					 "its owner can let you in: --mode, --group");
 	}
 	if (fstat(fd, st))
 		err = hftchan_fail(errno, "%s: can't stat %s: %m", full, path);
 	else if (!S_ISREG(st->st_mode))
 		err = not_regular(full, path);
-	else if (owner != (uid_t)-1 && st->st_uid != owner && st->st_uid != 0)
-		err = hftchan_fail(EPERM,
-				   "%s: %s belongs to uid %d, expected uid %d or root; if that owner is right, ask for it: --owner, or expect.owner",
-				   full, path, st->st_uid, owner);
+	else if (owner != (uid_t)-1 && hftchan_owner_check(full, path, st, owner))
+		err = -EPERM;
 	else if (owner != (uid_t)-1 && (st->st_mode & 0022))
 		err = hftchan_fail(EPERM,
 				   "%s: %s has mode %04o: others can write to it; its owner must chmod it",
@@ -178,64 +168,7 @@ static int open_huge_ring(const char *full, const struct hftchan_control *g, uid
 			    full, g->ring_path, owner);
 }
 
-/* ---------------------------------------------------------------- mapping */
-
-/* The very file that was checked, opened again: not what its path may name by now. */
-static int reopen(int fd, int flags)
-{
-	char self[32];
-
-	snprintf(self, sizeof(self), "/proc/self/fd/%d", fd);
-	return open(self, flags | O_CLOEXEC);
-}
-
-static uint64_t ring_bytes(const struct hftchan_control *g)
-{
-	return hftchan_round_up(g->ring_size, g->page_size);
-}
-
-static int no_map(const char *full, const struct hftchan_control *g)
-{
-	/* EAGAIN is how mmap() says that RLIMIT_MEMLOCK is reached; trying again won't help */
-	return hftchan_fail(errno == EAGAIN ? ENOMEM : errno,
-			    "%s: can't map %" PRIu64 " MiB: %m; see ulimit -v and ulimit -l", full,
-			    ring_bytes(g) / MIB);
-}
-
-/* Map the three regions, populated. @ring_fd may be @fd. */
-static int map_view(const char *full, const struct hftchan_control *g, int fd, int ring_fd,
-		    int prot, struct view *view)
-{
-	int flags = MAP_SHARED | MAP_POPULATE, err;
-	void *p;
-
-	view->ring_bytes = ring_bytes(g);
-	p = mmap(NULL, HFTCHAN_PAGE_BYTES, prot, flags, fd, 0);
-	if (p == MAP_FAILED)
-		goto err_unmap;
-	view->control = p;
-	p = mmap(NULL, HFTCHAN_PAGE_BYTES, prot, flags, fd, (off_t)g->sender_offset);
-	if (p == MAP_FAILED)
-		goto err_unmap;
-	view->sender = p;
-	p = mmap(NULL, view->ring_bytes, prot, flags, ring_fd, (off_t)g->ring_offset);
-	if (p == MAP_FAILED)
-		goto err_unmap;
-	view->ring = p;
-	return 0;
-
-err_unmap:
-	err = no_map(full, g);
-	hftchan_unmap_view(view);
-	return err;
-}
-
-static void shm_close(struct hftchan *ch)
-{
-	hftchan_unmap_view(&ch->view);
-	if (ch->fd >= 0)
-		close(ch->fd);
-}
+/* ---------------------------------------------------------------- opening a channel */
 
 /* The control page of an open control file, if it is one. Read, not mapped: nothing is believed. */
 static int read_control(const char *full, int fd, const struct stat *st, struct hftchan_control *g)
@@ -256,7 +189,7 @@ static int read_control(const char *full, int fd, const struct stat *st, struct 
 				    "%s: corrupted: wrong offsets; destroy it and make it again",
 				    full);
 	if ((uint64_t)st->st_size < SENDER_OFFSET + HFTCHAN_PAGE_BYTES ||
-	    (!g->ring_path[0] && (uint64_t)st->st_size < RING_OFFSET + ring_bytes(g)))
+	    (!g->ring_path[0] && (uint64_t)st->st_size < RING_OFFSET + hftchan_ring_bytes(g)))
 		return hftchan_fail(EBADMSG,
 				    "%s: its file is too short (%jd bytes); destroy it and make it again",
 				    full, (intmax_t)st->st_size);
@@ -290,7 +223,8 @@ static int open_fd(const char *full, int fd, const struct stat *st, int ring_fd,
 		goto err_close;
 	}
 	ch->st = *st;
-	err = map_view(full, &g, fd, ring_fd < 0 ? fd : ring_fd, PROT_READ, &ch->view);
+	err = hftchan_map_view(full, &g, fd, ring_fd < 0 ? fd : ring_fd, false, PROT_READ,
+			       &ch->view);
 	if (err)
 		goto err_close;
 	if (ring_fd >= 0)
@@ -403,11 +337,9 @@ static int lock_role(const char *full, const struct paths *p, int lock, int fd)
 	    c.sender_state == HFTCHAN_SENDER_ATTACHED) {
 		s = (struct sender_snapshot){ .pid = c.sender_pid, .pidns = c.sender_pidns };
 		if (hftchan_sender_visible(&s))
-			return hftchan_fail(EBUSY,
-					    "%s: a sender is attached: pid %d; stop it first", full,
-					    s.pid);
+			return hftchan_role_taken(full, s.pid);
 	}
-	return hftchan_fail(EBUSY, "%s: another sender holds the role; stop it first", full);
+	return hftchan_role_taken(full, 0);
 }
 
 static int shm_take_role(struct tx *tx)
@@ -421,7 +353,7 @@ static int shm_take_role(struct tx *tx)
 	lock = lock_name(full, &p, ch->st.st_uid);
 	/* first, as the lock may be that of another channel of this name by now */
 	if (lstat(p.control, &st) || !same_file(&st, &ch->st)) {
-		err = hftchan_fail(ENODEV, "%s: was destroyed; open it again", full);
+		err = hftchan_gone(full);
 		goto err_lock;
 	}
 	if (lock < 0)
@@ -429,7 +361,7 @@ static int shm_take_role(struct tx *tx)
 	err = lock_role(full, &p, lock, ch->fd);
 	if (err)
 		goto err_lock;
-	fd = reopen(ch->fd, O_RDWR);
+	fd = hftchan_reopen(ch->fd, O_RDWR);
 	if (fd < 0) {
 		err = hftchan_fail(errno, "%s: may not write to %s: %m", full, p.control);
 		goto err_lock;
@@ -442,7 +374,8 @@ static int shm_take_role(struct tx *tx)
 			goto err_fd;
 		}
 	}
-	err = map_view(full, &ch->geometry, fd, ring_fd, PROT_READ | PROT_WRITE, &tx->view);
+	err = hftchan_map_view(full, &ch->geometry, fd, ring_fd, true, PROT_READ | PROT_WRITE,
+			       &tx->view);
 	if (ring_fd != fd)
 		close(ring_fd);
 	if (err)
@@ -452,7 +385,7 @@ static int shm_take_role(struct tx *tx)
 	madvise(tx->view.control, HFTCHAN_PAGE_BYTES, MADV_DONTFORK);
 	madvise(tx->view.sender, HFTCHAN_PAGE_BYTES, MADV_DONTFORK);
 	madvise(tx->view.ring, tx->view.ring_bytes, MADV_DONTFORK);
-	tx->lock_fd = lock;
+	tx->role_fd = lock;
 	set_lock(lock, F_UNLCK, LOCK_NAME, 1);
 	return 0;
 
@@ -466,8 +399,8 @@ err_lock:
 static void shm_drop_role(struct tx *tx)
 {
 	hftchan_unmap_view(&tx->view);
-	unlock_close(tx->lock_fd);
-	tx->lock_fd = -1;
+	unlock_close(tx->role_fd);
+	tx->role_fd = -1;
 }
 
 /* ---------------------------------------------------------------- create */
@@ -602,13 +535,13 @@ static int lock_new_name(const char *full, const struct paths *p, const struct h
 static int fill_ring(const char *full, const struct hftchan_control *g, int fd, int node, bool huge)
 {
 	const uint64_t chunk = 64 * MIB;	/* a signal undoes the call it interrupts */
-	uint64_t bytes = ring_bytes(g), done = 0;
+	uint64_t bytes = hftchan_ring_bytes(g), done = 0;
 	int err;
 	void *p;
 
 	p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, (off_t)g->ring_offset);
 	if (p == MAP_FAILED)
-		return no_map(full, g);
+		return hftchan_no_map(full, g);
 	/* tmpfs keeps the policy with the file; hugetlbfs with the mapping, so touch through it */
 	err = hftchan_bind(full, p, bytes, node);
 	if (!err && huge && madvise(p, bytes, MADV_POPULATE_WRITE))
@@ -675,7 +608,7 @@ static int make_huge_ring(const char *full, struct hftchan_control *g, const str
 	fd = open(dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
 	if (fd < 0)
 		return -1;
-	if (!ftruncate(fd, (off_t)ring_bytes(&huge)) &&
+	if (!ftruncate(fd, (off_t)hftchan_ring_bytes(&huge)) &&
 	    !fill_ring(full, &huge, fd, a->node, true) && !set_access(full, fd, a->mode, a)) {
 		*g = huge;
 		return fd;
@@ -723,7 +656,7 @@ static int make_control(const char *full, struct hftchan_control *g, const struc
 	fd = open_unnamed(full, SHM_DIR);
 	if (fd < 0)
 		return fd;
-	err = ftruncate(fd, (off_t)(RING_OFFSET + (g->ring_path[0] ? 0 : ring_bytes(g))));
+	err = ftruncate(fd, (off_t)(RING_OFFSET + (g->ring_path[0] ? 0 : hftchan_ring_bytes(g))));
 	err = err ? -errno : write_page(fd, g, sizeof(*g), 0);
 	if (!err)
 		err = write_page(fd, NULL, 0, SENDER_OFFSET);
@@ -760,7 +693,8 @@ static void unlink_huge(const char *full, const struct hftchan_control *g, uid_t
 /* A handle to what has no name yet: once the name is there, nothing can fail any more. */
 static int open_unnamed_channel(const char *full, int fd, int ring_fd, struct hftchan **chp)
 {
-	int ro = reopen(fd, O_RDONLY), ro_ring = ring_fd < 0 ? -1 : reopen(ring_fd, O_RDONLY);
+	int ro = hftchan_reopen(fd, O_RDONLY);
+	int ro_ring = ring_fd < 0 ? -1 : hftchan_reopen(ring_fd, O_RDONLY);
 	struct stat st;
 	int err;
 
@@ -799,7 +733,7 @@ static int shm_create(const char *full, const struct hftchan_attr *attr,
 	if (ring_fd < 0) {
 		err = hftchan_room_check(full, g.ring_size);
 		if (!err)
-			err = shm_room_check(full, ring_bytes(&g) + 2 * HFTCHAN_PAGE_BYTES);
+			err = shm_room_check(full, hftchan_ring_bytes(&g) + 2 * HFTCHAN_PAGE_BYTES);
 		if (err)
 			return err;
 	}
@@ -845,7 +779,7 @@ err_ring:
 	return err;
 }
 
-/* ---------------------------------------------------------------- destroy, list */
+/* ---------------------------------------------------------------- destroy */
 
 /*
  * Lock the name of a channel that is to be removed. Without a lock file (removed by hand) one is
@@ -934,36 +868,17 @@ out:
 	return err;
 }
 
-static int shm_list(int (*fn)(const char *name, void *arg), void *arg)
-{
-	char full[FULL_NAME_BYTES];
-	struct dirent *d;
-	DIR *dir;
-	int err = 0;
-
-	dir = opendir(SHM_DIR);
-	if (!dir)
-		return hftchan_fail(errno, "can't read " SHM_DIR ": %m");
-	while (!err && (d = readdir(dir))) {
-		const char *name = d->d_name + strlen(FILE_PREFIX);
-
-		if (strncmp(d->d_name, FILE_PREFIX, strlen(FILE_PREFIX)) ||
-		    !hftchan_name_valid(name))
-			continue;
-		snprintf(full, sizeof(full), "%s%s", hftchan_shm.prefix, name);
-		err = fn(full, arg);
-	}
-	closedir(dir);
-	return err;
-}
-
 const struct backend hftchan_shm = {
 	.prefix = "shm:",
+	.dir = SHM_DIR,
 	.create = shm_create,
 	.open = shm_open_channel,
 	.destroy = shm_destroy,
-	.list = shm_list,
 	.take_role = shm_take_role,
 	.drop_role = shm_drop_role,
-	.close = shm_close,
+	.begin_epoch = hftchan_begin_epoch,
+	.end_epoch = hftchan_end_epoch,
+	.ask = hftchan_ask_page,
+	.placement = hftchan_mapped_placement,
+	.close = hftchan_close_mapped,
 };

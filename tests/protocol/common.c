@@ -102,12 +102,27 @@ void watchdog(unsigned int seconds)
 	alarm(seconds);
 }
 
+bool over_dev(void)
+{
+	const char *backend = getenv("HFTCHAN_TEST_BACKEND");
+
+	CHECK(!backend || !strcmp(backend, "shm") || !strcmp(backend, "dev"));
+	return backend && !strcmp(backend, "dev");
+}
+
+unsigned int while_open(void)
+{
+	return over_dev() ? HFTCHAN_DESTROY_FORCE : 0;
+}
+
 const char *new_name(const char *backend)
 {
-	if (strcmp(backend, "shm:"))
+	if (!strcmp(backend, SHARED))
+		backend = over_dev() ? "dev:" : "shm:";
+	if (!strcmp(backend, "local:"))
 		return backend;
 	CHECK(nr_names < MAX_NAMES);
-	snprintf(names[nr_names], sizeof(names[0]), "shm:t-%d-%u", (int)getpid(), nr_names);
+	snprintf(names[nr_names], sizeof(names[0]), "%st-%d-%u", backend, (int)getpid(), nr_names);
 	return names[nr_names++];
 }
 
@@ -115,8 +130,8 @@ const char *channel_path(const char *name)
 {
 	static char path[256];
 
-	CHECK(!strncmp(name, "shm:", 4));
-	snprintf(path, sizeof(path), "/dev/shm/hftchan-%s", name + 4);
+	CHECK(!strncmp(name, "shm:", 4) || !strncmp(name, "dev:", 4));
+	snprintf(path, sizeof(path), "/dev/%shftchan-%s", *name == 's' ? "shm/" : "", name + 4);
 	return path;
 }
 
@@ -124,28 +139,35 @@ const char *lock_path(const char *name)
 {
 	static char path[300];
 
+	CHECK(!strncmp(name, "shm:", 4));
 	snprintf(path, sizeof(path), "%s.lock", channel_path(name));
 	return path;
 }
 
-void nothing_left_behind(void **state)
+static bool nothing_left_in(const char *path)
 {
-	DIR *dir = opendir("/dev/shm");
+	DIR *dir = opendir(path);
 	const struct dirent *entry;
 	char mine[32];
 	bool clean = true;
 
-	(void)state;
 	CHECK(dir);
 	snprintf(mine, sizeof(mine), "t-%d-", (int)getpid());
 	while ((entry = readdir(dir))) {
 		if (!strstr(entry->d_name, mine))
 			continue;
-		fprintf(stderr, "left behind: /dev/shm/%s\n", entry->d_name);
+		fprintf(stderr, "left behind: %s/%s\n", path, entry->d_name);
 		clean = false;
 	}
 	closedir(dir);
-	CHECK(clean);
+	return clean;
+}
+
+void nothing_left_behind(void **state)
+{
+	(void)state;
+	CHECK(nothing_left_in("/dev/shm"));
+	CHECK(nothing_left_in("/dev"));
 }
 
 struct hftchan_attr attr_of(uint64_t payload_size, uint64_t nr_slots)

@@ -40,6 +40,27 @@ _Noreturn void check_not_equal(const char *file, int line, const char *what, lon
 /* ---------------------------------------------------------------- channels */
 
 /*
+ * For new_name(): the backend under test of those that processes share: "shm:", or "dev:" with
+ * HFTCHAN_TEST_BACKEND=dev in the environment.
+ */
+#define SHARED	"shared:"
+
+/* Is "dev:" that backend? What it does differently by design is tested for either way. */
+bool over_dev(void);
+
+/* In a cmocka test of what only "shm:" has, such as files that anybody may write */
+#define SHM_ONLY(why)							\
+	do {								\
+		if (over_dev()) {					\
+			print_message("shm: only: %s\n", why);		\
+			skip();						\
+		}							\
+	} while (0)
+
+/* What hftchan_destroy() needs when handles of the channel are still open */
+unsigned int while_open(void);
+
+/*
  * A full name that no other process uses: "shm:t-PID-N"; "local:" for that backend. What exists
  * under it is destroyed by clean_up(), which is called in any case when the process ends.
  */
@@ -51,13 +72,13 @@ const char *new_name(const char *backend);
  */
 int clean_up(void **state);
 
-/* A cmocka test for the end of each table: is there anything of this process in /dev/shm? */
+/* A cmocka test for the end of each table: is there any channel of this process? */
 void nothing_left_behind(void **state);
 
-/* The file behind a "shm:" name; in a static buffer */
+/* The file or node behind a name; in a static buffer */
 const char *channel_path(const char *name);
 
-/* Its lock file; in a static buffer of its own */
+/* The lock file of a "shm:" name; in a static buffer of its own */
 const char *lock_path(const char *name);
 
 struct hftchan_attr attr_of(uint64_t payload_size, uint64_t nr_slots);

@@ -48,9 +48,9 @@ static const struct phase {
 	bool varlen;
 	uint64_t nr_slots;
 } phases[] = {
-	{ "shm:", true, 8 },
-	{ "shm:", false, 64 },
-	{ "shm:", true, 1024 },
+	{ SHARED, true, 8 },
+	{ SHARED, false, 64 },
+	{ SHARED, true, 1024 },
 	{ "local:", false, 4 },
 	{ "local:", true, 64 },
 	{ "local:", false, 1024 },
@@ -170,6 +170,8 @@ static bool end_life(struct life *s)
 static int receive(struct life *s, enum kind kind)
 {
 	unsigned char buf[BATCH][MAX_PAYLOAD];
+	/* asked before: whoever sleeps long enough now times out beside messages */
+	const bool over = stopped();
 	struct hftchan_msg msgs[BATCH];
 	ssize_t n;
 	int i, err;
@@ -209,7 +211,7 @@ static int receive(struct life *s, enum kind kind)
 	if (n == -EPIPE)
 		return 0;
 	if (n == -ETIMEDOUT)	/* who came after the sender has gone is not told so */
-		return !stopped();
+		return !over;
 	if (n < 0) {
 		wrong(s->r, "receive failed", (uint64_t)-n, 0);
 		return -1;
@@ -440,7 +442,7 @@ static void report(struct result *r)
 
 static void run_phase(const struct phase *phase, uint64_t duration_ns)
 {
-	const bool processes = !strcmp(phase->backend, "shm:");
+	const bool processes = !strcmp(phase->backend, SHARED);
 	struct hftchan_check_result check = { .size = sizeof(check) };
 	struct hftchan_attr attr = attr_of(MAX_PAYLOAD, phase->nr_slots);
 	uint64_t *flags = shared_memory(4096);

@@ -19,7 +19,7 @@
 #define MAX	200
 #define SIZE	24
 
-static const char *const backends[] = { "shm:", "local:" };
+static const char *const backends[] = { SHARED, "local:" };
 
 static unsigned char out[MAX][SIZE], in[MAX][SIZE];
 static struct hftchan_msg sent[MAX], got[MAX];

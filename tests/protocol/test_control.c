@@ -44,7 +44,14 @@ static void drop(struct tx *tx)
 	tx->view = (struct view){ 0 };
 }
 
-static const struct backend bare = { .prefix = "bare:", .take_role = take, .drop_role = drop };
+static const struct backend bare = {
+	.prefix = "bare:",
+	.take_role = take,
+	.drop_role = drop,
+	.begin_epoch = hftchan_begin_epoch,
+	.end_epoch = hftchan_end_epoch,
+	.ask = hftchan_ask_page,
+};
 
 static struct hftchan channel;
 

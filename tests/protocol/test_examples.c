@@ -100,7 +100,7 @@ static void test_hello(void **state)
 
 static void test_market_data(void **state)
 {
-	const char *name = new_name("shm:");
+	const char *name = new_name(SHARED);
 	struct run r = market_data("pub", name, 3);
 
 	(void)state;
@@ -119,7 +119,7 @@ static void test_market_data(void **state)
 /* one publisher after the other, and a subscriber beside all of them */
 static void test_market_data_resumes(void **state)
 {
-	const char *name = new_name("shm:");
+	const char *name = new_name(SHARED);
 	struct run r = market_data("pub", name, 1), sub = market_data("sub", name, 5);
 	char text[4096] = "";
 	struct hftchan_tx *tx;
@@ -156,7 +156,7 @@ static void test_market_data_resumes(void **state)
 static void test_market_data_refuses_another_struct(void **state)
 {
 	struct hftchan_attr attr = attr_of(sizeof(struct quote), 8);
-	const char *name = new_name("shm:");
+	const char *name = new_name(SHARED);
 	struct run r = market_data("sub", name, 1);
 
 	(void)state;

@@ -18,7 +18,7 @@
 
 #define MESSAGES	100000
 
-static const char *const backends[] = { "shm:", "local:" };
+static const char *const backends[] = { SHARED, "local:" };
 
 static long faults(void)
 {

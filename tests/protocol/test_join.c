@@ -18,7 +18,7 @@
 
 #include "common.h"
 
-static const char *const backends[] = { "shm:", "local:" };
+static const char *const backends[] = { SHARED, "local:" };
 
 static uint64_t joined(struct hftchan *ch, enum hftchan_join_at at, uint64_t seq)
 {
@@ -190,7 +190,7 @@ static void test_after_a_death_in_a_batch(void **state)
 	struct hftchan *ch;
 
 	(void)state;
-	strcpy(name, new_name("shm:"));
+	strcpy(name, new_name(SHARED));
 	ch = create_channel(name, &attr);
 	in_child(die_in_batch, name);
 	assert_int_equal(info_of(ch).newest, 100);

@@ -17,7 +17,7 @@
 
 #include "common.h"
 
-static const char *const backends[] = { "shm:", "local:" };
+static const char *const backends[] = { SHARED, "local:" };
 
 struct setting {
 	struct hftchan *ch;

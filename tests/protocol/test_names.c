@@ -10,8 +10,14 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -102,9 +108,147 @@ static void test_no_name(void **state)
 static void test_backends_of_other_builds(void **state)
 {
 	(void)state;
-	refused("dev:md", -EOPNOTSUPP, "dev:md");
 	refused("raw:/md", -EOPNOTSUPP, "raw:/md");
 }
+
+/* ---------------------------------------------------------------- dev: beside shm: */
+
+static void make_file(const char *path)
+{
+	int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+
+	CHECK(fd >= 0);
+	close(fd);
+}
+
+static void says(const char *first, const char *second)
+{
+	CHECK(strstr(hftchan_strerror_last(), first));
+	CHECK(strstr(hftchan_strerror_last(), second));
+}
+
+/* open, and destroy by force or not: all fail with @err, with both words in the message */
+static void none_opens(const char *name, int err, const char *first, const char *second)
+{
+	struct hftchan *ch = NULL;
+
+	CHECK_EQ(hftchan_open(name, NULL, &ch), err);
+	says(first, second);
+	CHECK_EQ(hftchan_destroy(name, 0), err);
+	says(first, second);
+	CHECK_EQ(hftchan_destroy(name, HFTCHAN_DESTROY_FORCE), err);
+	says(first, second);
+}
+
+static void without_module(void)
+{
+	struct hftchan_attr attr = attr_of(56, 4);
+	struct hftchan *ch;
+
+	none_opens("dev:a", -EOPNOTSUPP, "modprobe hftchan", "shm:a");
+	CHECK_EQ(hftchan_create("dev:a", &attr, NULL), -EOPNOTSUPP);
+	says("modprobe hftchan", "shm:a");
+
+	/* a name alone means shm: */
+	ch = create_channel("a", &attr);
+	CHECK(!strcmp(hftchan_name(ch), "shm:a"));
+	hftchan_close(ch);
+	/* not if there is a node of that name: not to be found by chance, nor to be doubled */
+	make_file("/dev/hftchan-n");
+	none_opens("n", -ENOENT, "means shm:n", "there is dev:n");
+	CHECK_EQ(hftchan_create("n", &attr, NULL), -EEXIST);
+	says("dev:n exists", "shm:n");
+	/* by its full name it can be made; then there are two */
+	CHECK_EQ(hftchan_create("shm:n", &attr, NULL), 0);
+	none_opens("n", -ENOTUNIQ, "shm:n", "dev:n");
+	hftchan_close(open_channel("shm:n"));
+}
+
+static void with_control_node(void)
+{
+	struct hftchan_attr attr = attr_of(56, 4);
+
+	make_file(HFTCHAN_CONTROL_NODE);
+	none_opens("a", -ENOENT, "means dev:a", "there is shm:a");
+	CHECK_EQ(hftchan_create("a", &attr, NULL), -EEXIST);
+	says("shm:a exists", "dev:a");
+	none_opens("n", -ENOTUNIQ, "shm:n", "dev:n");
+	hftchan_close(open_channel("shm:a"));
+	/* what is there is no module's */
+	CHECK_EQ(hftchan_create("b", &attr, NULL), -ENOTTY);
+	says("dev:b", HFTCHAN_CONTROL_NODE " is not hftchan's");
+	CHECK_EQ(hftchan_destroy("dev:b", 0), -ENOTTY);
+	attr.mode = 0602;
+	CHECK_EQ(hftchan_create("b", &attr, NULL), -EINVAL);
+	says("dev:b", "0664");
+}
+
+static void open_fails(const char *name, int err, const char *why)
+{
+	struct hftchan *ch = NULL;
+
+	CHECK_EQ(hftchan_open(name, NULL, &ch), err);
+	says(name, why);
+}
+
+static int count(const char *name, void *arg)
+{
+	*(int *)arg += !strncmp(name, "dev:", 4);
+	return 0;
+}
+
+/* nodes that are none of the module's */
+static int with_wrong_nodes(void)
+{
+	int listed = 0;
+
+	open_fails("dev:n", -EPERM, "not a device");
+	CHECK_EQ(symlink("hftchan-n", "/dev/hftchan-link"), 0);
+	open_fails("dev:link", -EPERM, "symbolic link");
+	if (mknod("/dev/hftchan-null", S_IFCHR | 0600, makedev(1, 3)))
+		return 77;
+	open_fails("dev:null", -EBADMSG, "1:3");
+	CHECK_EQ(chmod("/dev/hftchan-null", 0602), 0);
+	open_fails("dev:null", -EPERM, "0602");
+	CHECK_EQ(chown("/dev/hftchan-null", 5, 5), 0);
+	open_fails("dev:null", -EPERM, "uid 5, expected uid 0");
+	/* a number without a driver: as a node that outlives its channel has */
+	CHECK_EQ(mknod("/dev/hftchan-gone", S_IFCHR | 0600, makedev(511, 255)), 0);
+	open_fails("dev:gone", -ENODEV, "was destroyed");
+	/* listed is what has the name of a channel, whatever it is */
+	make_file("/dev/hftchan-");
+	make_file("/dev/hftchan-x.lock");
+	CHECK_EQ(hftchan_list(count, &listed), 0);
+	CHECK_EQ(listed, 4);
+	return 0;
+}
+
+/* in a /dev of its own, with or without what the module puts there */
+static int in_own_dev(void *arg)
+{
+	(void)arg;
+	if (unshare(CLONE_NEWNS) || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) ||
+	    mount("none", "/dev", "tmpfs", 0, "mode=755,size=8M"))
+		return 77;
+	CHECK_EQ(mkdir("/dev/shm", 01777), 0);
+	without_module();
+	with_control_node();
+	return with_wrong_nodes();
+}
+
+static void test_dev_beside_shm(void **state)
+{
+	int status = in_child(in_own_dev, NULL);
+
+	(void)state;
+	if (status == 77 << 8) {
+		print_message("needs root: a /dev of its own\n");
+		skip();
+	}
+	assert_int_equal(status, 0);
+}
+
+/* ---------------------------------------------------------------- taken */
 
 static void test_local_has_no_name(void **state)
 {
@@ -190,7 +334,7 @@ static int see(const char *name, void *arg)
 	unsigned int i;
 
 	l->calls++;
-	assert_true(!strncmp(name, "shm:", 4));
+	assert_true(!strncmp(name, "shm:", 4) || !strncmp(name, "dev:", 4));
 	assert_true(strlen(name) < 5 || strcmp(name + strlen(name) - 5, ".lock"));
 	for (i = 0; i < ARRAY_SIZE(l->names); i++)
 		l->seen[i] += !strcmp(name, l->names[i]);
@@ -244,6 +388,7 @@ int main(void)
 		cmocka_unit_test(test_control_characters),
 		cmocka_unit_test(test_no_name),
 		cmocka_unit_test(test_backends_of_other_builds),
+		cmocka_unit_test(test_dev_beside_shm),
 		cmocka_unit_test(test_local_has_no_name),
 		cmocka_unit_test(test_taken),
 		cmocka_unit_test(test_longest),

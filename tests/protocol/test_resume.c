@@ -20,7 +20,7 @@
 #define DIRTY	0x8000000000000000ULL
 #define NR	8
 
-static const char *const backends[] = { "shm:", "local:" };
+static const char *const backends[] = { SHARED, "local:" };
 
 static void test_epoch_grows_with_each_attach(void **state)
 {
@@ -173,7 +173,7 @@ static void test_deaths(void **state)
 		uint64_t s, marks, oldest;
 		int status;
 
-		strcpy(child.name, new_name("shm:"));
+		strcpy(child.name, new_name(SHARED));
 		ch = create_channel(child.name, &attr);
 		early = join(ch, HFTCHAN_JOIN_SEQ, 20);
 		status = in_child(send_and_die, &child);
@@ -263,7 +263,7 @@ static void test_death_in_attach_of_an_empty_ring(void **state)
 		struct hftchan_tx *tx;
 		struct hftchan *ch;
 
-		strcpy(a.name, new_name("shm:"));
+		strcpy(a.name, new_name(SHARED));
 		ch = create_channel(a.name, &attr);
 		for (again = 1; again <= 3; again++) {
 			in_child(die_in_attach, &a);

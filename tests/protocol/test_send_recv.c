@@ -18,7 +18,7 @@
 
 #define DIRTY	0x8000000000000000ULL
 
-static const char *const backends[] = { "shm:", "local:" };
+static const char *const backends[] = { SHARED, "local:" };
 static const size_t sizes[] = { 1, 2, 7, 8, 9, 15, 16, 55, 56, 57, 64, 120, 121, 4096 };
 
 static void size_over_many_wraps(const char *backend, size_t size)
@@ -489,7 +489,7 @@ static void test_threads(void **state)
 static void test_processes(void **state)
 {
 	struct hftchan_attr attr = attr_of(40, 64);
-	const char *name = new_name("shm:");
+	const char *name = new_name(SHARED);
 	struct hftchan *ch = create_channel(name, &attr);
 	uint64_t *progress = shared_memory(4096);
 	struct reader readers[3];

@@ -25,7 +25,7 @@
 #define MS	1000000ULL
 #define LONG	(60000 * MS)
 
-static const char *const backends[] = { "shm:", "local:" };
+static const char *const backends[] = { SHARED, "local:" };
 
 enum how { RECV, PEEK, BATCH, WAIT, NR_HOW };
 
@@ -174,7 +174,7 @@ static void kill_sender(struct child *c, enum hftchan_wait_mode mode, enum how h
 	pid_t pid;
 	int life;
 
-	strcpy(c->name, new_name("shm:"));
+	strcpy(c->name, new_name(SHARED));
 	ch = create_channel(c->name, &attr);
 	rx = join(ch, HFTCHAN_JOIN_NEXT, 0);
 	for (life = 0; life < 2; life++) {
@@ -227,7 +227,7 @@ static void test_kill_and_short_waits(void **state)
 	int err;
 
 	(void)state;
-	strcpy(c->name, new_name("shm:"));
+	strcpy(c->name, new_name(SHARED));
 	ch = create_channel(c->name, &attr);
 	rx = join(ch, HFTCHAN_JOIN_NEXT, 0);
 	pid = start_child(send_and_linger, c);
@@ -256,7 +256,8 @@ static void test_who_is_the_sender(void **state)
 	int fd;
 
 	(void)state;
-	strcpy(c->name, new_name("shm:"));
+	SHM_ONLY("what anybody writes into the control page");
+	strcpy(c->name, new_name(SHARED));
 	ch = create_channel(c->name, &attr);
 	pid = start_child(send_and_linger, c);
 	await_word(&c->step, 1);
@@ -318,7 +319,7 @@ static void test_main_thread_left(void **state)
 	pid_t pid;
 
 	(void)state;
-	strcpy(c->name, new_name("shm:"));
+	strcpy(c->name, new_name(SHARED));
 	ch = create_channel(c->name, &attr);
 	pid = start_child(main_thread_leaves, c);
 	await_word(&c->step, 1);
@@ -343,14 +344,14 @@ static void test_main_thread_left(void **state)
 static void destroy_under_receivers(enum hftchan_wait_mode mode, enum how how)
 {
 	struct hftchan_attr attr = attr_of(16, 16);
-	const char *name = new_name("shm:");
+	const char *name = new_name(SHARED);
 	struct hftchan *ch = create_channel(name, &attr);
 	struct hftchan_rx *rx = join(ch, HFTCHAN_JOIN_NEXT, 0), *none = NULL;
 	struct hftchan_tx *tx = attach(ch);
 
 	send_many(tx, 5);
 	hftchan_detach(tx);
-	assert_int_equal(hftchan_destroy(name, 0), 0);
+	assert_int_equal(hftchan_destroy(name, while_open()), 0);
 	assert_int_equal(access(channel_path(name), F_OK), -1);
 	assert_int_equal(hftchan_rx_set_wait(rx, mode, LONG), 0);
 	/* what is left is read, then the end, which lasts */
@@ -380,7 +381,7 @@ static void test_destroy_under_receivers(void **state)
 static void test_destroy_under_a_sender(void **state)
 {
 	struct hftchan_attr attr = attr_of(16, 16);
-	const char *name = new_name("shm:");
+	const char *name = new_name(SHARED);
 	struct hftchan *ch = create_channel(name, &attr);
 	struct hftchan_rx *rx = join(ch, HFTCHAN_JOIN_NEXT, 0);
 	struct hftchan_tx *tx = attach(ch), *second = NULL;
@@ -422,13 +423,13 @@ static void test_destroy_after_a_death(void **state)
 	pid_t pid;
 
 	(void)state;
-	strcpy(c->name, new_name("shm:"));
+	strcpy(c->name, new_name(SHARED));
 	ch = create_channel(c->name, &attr);
 	pid = start_child(send_and_linger, c);
 	await_word(&c->step, 1);
 	assert_int_equal(hftchan_destroy(c->name, 0), -EBUSY);
 	kill_child(pid);
-	assert_int_equal(hftchan_destroy(c->name, 0), 0);
+	assert_int_equal(hftchan_destroy(c->name, while_open()), 0);
 	hftchan_close(ch);
 }
 

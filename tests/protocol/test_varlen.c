@@ -15,7 +15,7 @@
 
 #include "common.h"
 
-static const char *const backends[] = { "shm:", "local:" };
+static const char *const backends[] = { SHARED, "local:" };
 
 static void every_length(const char *backend, size_t max)
 {

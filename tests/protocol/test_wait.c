@@ -18,7 +18,7 @@
 
 #define MS	1000000ULL
 
-static const char *const backends[] = { "shm:", "local:" };
+static const char *const backends[] = { SHARED, "local:" };
 
 static void timeouts(const char *backend, enum hftchan_wait_mode mode, uint64_t limit)
 {

@@ -43,6 +43,8 @@ _hftchan()
 		words='flat real' ;;
 	--layout)
 		words='packed' ;;
+	--backend)
+		words='shm dev' ;;
 	--*)
 		# any other option that takes a value: nothing to offer
 		if "$tool" "$command" --list-options 2>/dev/null | grep -qxF -e "$previous="; then

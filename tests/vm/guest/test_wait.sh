@@ -1,0 +1,1 @@
+../../protocol/over_dev.sh
