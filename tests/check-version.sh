@@ -40,5 +40,6 @@ agree "$build/libhftchan.pc, values left to fill in" "" \
 agree "$build/libhftchan.so.$version" "libhftchan.so.$major" \
 	"$(readelf -d "$build/libhftchan.so.$version" | sed -n 's/.*(SONAME).*\[\(.*\)\]/\1/p')"
 agree dkms.conf "$version" "$(sed -n 's/^PACKAGE_VERSION="\(.*\)"/\1/p' dkms.conf)"
+agree kmod/main.c "$version" "$(sed -n 's/^MODULE_VERSION("\(.*\)");/\1/p' kmod/main.c)"
 agree CHANGELOG.md "[$version]" "$(sed -n 's/^## \(\[[0-9.]*\]\).*/\1/p' CHANGELOG.md | head -n 1)"
 exit $failed
