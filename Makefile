@@ -83,7 +83,7 @@ CXX_TEST_SRC := $(wildcard tests/protocol/test_*.cpp)
 SELFTEST_SRC := $(wildcard tests/selftests/hftchan/*)
 BENCH_SRC := $(wildcard tests/bench/*.c)
 EXAMPLE_SRC := $(wildcard libuser/examples/*.c)
-MAN_SRC := $(wildcard libuser/man/*.scd tools/man/*.scd)
+MAN_SRC := $(wildcard libuser/man/*.scd tools/man/*.scd kmod/man/*.scd)
 # lines `alias.3 target.3`: the further names of a page that describes several calls
 MAN_ALIASES := $(wildcard libuser/man/aliases)
 HEADERS := $(wildcard libuser/include/*.h libuser/include/*.hpp libuser/include/*/*.h)
@@ -116,7 +116,7 @@ tests: all $(TESTS) $(ASAN_BUILT) $(CXX_TESTS) $(BENCHES) ## build the test prog
 PARALLEL = $(if $(findstring -j,$(MAKEFLAGS)),,-j$(shell nproc))
 .PHONY: demo
 demo: ## install what is missing, build, show the whole path at work (CAPTURE=FILE: with that capture)
-	@tests/install-deps.sh build demo
+	@tests/install-deps.sh build
 	@$(MAKE) --no-print-directory $(PARALLEL) all
 	@tests/demo.sh $(B)
 
@@ -143,6 +143,18 @@ debug-kernel: ## build the kernel for check-vm-debug: KASAN, lockdep, kmemleak a
 check-vm-debug: debug-kernel ## check-vm with that kernel
 	@$(MAKE) --no-print-directory check-vm KERNELS=debug
 
+.PHONY: check-dkms
+check-dkms: ## build the module as DKMS does on a user's machine, for 6.1 and 6.12 (as root)
+	@tests/install-deps.sh build dkms
+	@$(MAKE) --no-print-directory $(PARALLEL) all
+	@tests/check-dkms.sh $(B)
+
+.PHONY: demo-vm
+demo-vm: ## the demo through the kernel module, in a virtual machine of two NUMA nodes
+	@tests/install-deps.sh build vm
+	@$(MAKE) --no-print-directory $(PARALLEL) tests
+	@tests/vm/demo.sh $(B) $(firstword $(KERNELS))
+
 .PHONY: bench
 bench: $(LIBS_BUILT) $(TOOLS_BUILT) $(BENCHES) ## build and print the figures of this machine
 	@tests/bench/run.sh $(B)
@@ -155,7 +167,7 @@ lint: $(B)/lint-flags ## checkpatch, sparse, clang-tidy, cppcheck, codespell, sh
 KERNEL_DIR ?= /lib/modules/$(shell uname -r)/build
 KERNEL_RELEASE := $(shell sed -n 's/.*UTS_RELEASE "\(.*\)"/\1/p' $(KERNEL_DIR)/include/generated/utsrelease.h 2>/dev/null)
 KMOD := $(B)/kmod/$(KERNEL_RELEASE)
-KMOD_SRC := Kbuild $(shell find kmod -type f)
+KMOD_SRC := Kbuild $(shell find kmod \( -path kmod/man -o -path kmod/udev \) -prune -o -type f -print)
 .PHONY: modules
 # our CC, CFLAGS and so on aren't the kernel's
 modules: MAKEOVERRIDES :=
@@ -263,6 +275,8 @@ $(B)/man/%: libuser/man/%.scd
 	$(manpage)
 $(B)/man/%: tools/man/%.scd
 	$(manpage)
+$(B)/man/%: kmod/man/%.scd
+	$(manpage)
 
 $(MAN_LINKS): $(B)/man/%: $(MAN_ALIASES) $(MAN_PAGES)
 	$(Q)awk -v alias=$* '$$1 == alias { print ".so man" substr($$2, match($$2, /[^.]*$$/)) "/" $$2 }' \
@@ -276,7 +290,7 @@ $(B)/libhftchan.pc: libuser/libhftchan.pc.in FORCE
 	@if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi
 
 $(B)/version-agrees: tests/check-version.sh VERSION dkms.conf CHANGELOG.md libuser/libhftchan.map \
-		libuser/include/hftchan.h $(B)/libhftchan.pc $(B)/$(REAL_NAME)
+		libuser/include/hftchan.h kmod/main.c $(B)/libhftchan.pc $(B)/$(REAL_NAME)
 	$(Q)tests/check-version.sh $(B)
 	@touch $@
 
@@ -352,3 +366,16 @@ uninstall: ## remove what install put there
 	done
 	@rmdir "$(DESTDIR)$(INCLUDEDIR)/hftchan" 2>/dev/null || true
 	@echo "removed hftchan $(VERSION) from $(DESTDIR)$(PREFIX)"
+
+# The module's source for DKMS, and the rule that gives /dev/hftchan its group. DKMS does the rest.
+DKMS_DIR := /usr/src/hftchan-$(VERSION)
+UDEV_RULES := kmod/udev/60-hftchan.rules
+UDEVRULESDIR ?= $(PREFIX)/lib/udev/rules.d
+.PHONY: dkms
+dkms: ## put the module's source in /usr/src for DKMS, and its udev rule below PREFIX (DESTDIR)
+	@rm -rf "$(DESTDIR)$(DKMS_DIR)"
+	@set -e; for file in dkms.conf $(KMOD_SRC); do \
+		install -D -m 644 "$$file" "$(DESTDIR)$(DKMS_DIR)/$$file"; \
+	done
+	@install -D -m 644 $(UDEV_RULES) "$(DESTDIR)$(UDEVRULESDIR)/$(notdir $(UDEV_RULES))"
+	@echo "module source in $(DESTDIR)$(DKMS_DIR); next: dkms install hftchan/$(VERSION)"

@@ -3,16 +3,16 @@
 #
 # Installs the Debian packages that building, the demo and the tests need, if they are missing.
 # Not called by `make` alone: only by `make demo` and `make check`.
-# Usage: tests/install-deps.sh [build|demo|test|vm|lint]...    (default: all groups)
+# Usage: tests/install-deps.sh [build|test|vm|dkms|lint]...    (default: all groups)
 set -euo pipefail
 
 declare -A group=(
 	[build]="gcc libc6-dev make pkgconf libnuma-dev libpcap-dev libsmartcols-dev libjson-c-dev
 		scdoc"
-	[demo]="python3"
 	[test]="g++ binutils libcmocka-dev tshark python3 procps"
 	[vm]="qemu-system-x86 busybox-static cpio kmod xz-utils gcc-12 make flex bison bc libelf-dev
 		libssl-dev pahole rsync perl"
+	[dkms]="dkms kmod openssl gcc-12 make pahole libelf-dev"
 	[lint]="clang-tidy clang-format cppcheck codespell shellcheck g++ sparse perl kmod
 		xz-utils gcc-12 make"
 )
@@ -24,10 +24,10 @@ die()
 }
 
 groups=("$@")
-[ $# -gt 0 ] || groups=(build demo test vm lint)
+[ $# -gt 0 ] || groups=(build test vm dkms lint)
 wanted=()
 for name in "${groups[@]}"; do
-	[ -n "${group[$name]:-}" ] || die "$name: no such group; there are: build demo test vm lint"
+	[ -n "${group[$name]:-}" ] || die "$name: no such group; there are: ${!group[*]}"
 	wanted+=("${group[$name]}")
 done
 mapfile -t wanted < <(tr -s '[:space:]' '\n' <<<"${wanted[*]}" | sort -u)

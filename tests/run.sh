@@ -235,6 +235,14 @@ for kernel in "${kernels[@]}"; do
 	run count "vm $kernel" 5400 make --no-print-directory check-vm KERNELS="$kernel" B="$build"
 done
 
+if [ "${CI:-}" = true ]; then
+	stage "the demo in a virtual machine"
+	run verdict demo-vm 900 make --no-print-directory demo-vm B="$build"
+
+	stage "DKMS"
+	run count dkms 600 make --no-print-directory check-dkms B="$build"
+fi
+
 stage "install"
 run count install 300 tests/check-install.sh "$build"
 

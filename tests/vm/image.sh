@@ -40,6 +40,8 @@ release=$(<"$dir/release")
 
 root=$(mktemp -d)
 trap 'rm -rf "$root"' EXIT
+# it is "/" there, for users too
+chmod 755 "$root"
 mkdir -p "$root"/{bin,dev,etc,lib/modules/"$release",out,proc,root,run,sys,tests,tmp,usr,var}
 ln -s bin "$root/sbin"
 ln -s ../bin "$root/usr/bin"
@@ -75,6 +77,7 @@ if [ -d "$build/selftests/install" ]; then
 	programs tests/selftests "$build"/selftests/install/*
 fi
 cp tests/tap.sh tests/vm/suite "$root/tests"
+install -D -t "$root/tests/tool" tests/tool/helpers.bash tests/tool/test_dev.sh
 for script in tests/vm/guest/*.sh; do
 	[ ! -f "$script" ] || install -D -t "$root/tests/guest" "$script"
 done
