@@ -79,6 +79,8 @@ if [ ! -f "$build/vm/accel" ]; then
 	echo "$accel" >"$build/vm/accel"
 fi
 
+# an emulated CPU may wait long for a busy host: that is no lockup and no stall of the kernel's
+slow="watchdog_thresh=60 rcupdate.rcu_cpu_stall_timeout=120 workqueue.watchdog_thresh=120"
 status=0
 timeout --foreground --kill-after=5 "$seconds" qemu-system-x86_64 \
 	-accel "$(<"$build/vm/accel")" -cpu max -smp 2,sockets=2 -m 4G \
@@ -87,7 +89,7 @@ timeout --foreground --kill-after=5 "$seconds" qemu-system-x86_64 \
 	-nodefaults -no-user-config -display none -no-reboot \
 	-serial "file:$log" -serial stdio -serial "file:$scratch/out.tar" \
 	-kernel "$dir/vmlinuz" -initrd "$scratch/image" \
-	-append "console=ttyS0 ignore_loglevel panic=-1 oops=panic tsc=unstable $append" \
+	-append "console=ttyS0 ignore_loglevel panic=-1 oops=panic tsc=unstable $slow $append" \
 	</dev/null || status=$?
 if [ "$status" = 124 ]; then
 	echo "boot: not done after $seconds s; the kernel's log is $log" >&2

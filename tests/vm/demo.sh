@@ -3,7 +3,7 @@
 #
 # The demo in a virtual machine, through the kernel module, on both of its NUMA nodes.
 # Not another demo: what runs inside is tests/demo.sh.
-# Usage: tests/vm/demo.sh BUILD_DIR KERNEL    (CAPTURE=FILE or CAPTURES=DIR: with these captures too)
+# Usage: tests/vm/demo.sh BUILD_DIR KERNEL    (CAPTURE=FILE, CAPTURES=DIR: with these captures too)
 set -euo pipefail
 
 cd "$(dirname "$0")/../.."
