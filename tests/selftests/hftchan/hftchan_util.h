@@ -141,8 +141,9 @@ static inline long long held_bytes(int control_fd)
 }
 
 /*
- * The same when it has come down to @expected, or in the end. At once, but on kernels that delay the
- * release of objects on purpose (CONFIG_DEBUG_KOBJECT_RELEASE), for seconds and without an event.
+ * The same after a CREATE that failed. A channel that was never made goes with its device: at once,
+ * but for seconds later, without an event, where the kernel delays such releases on purpose
+ * (CONFIG_DEBUG_KOBJECT_RELEASE). One that was made must free its ring when nobody uses it.
  */
 static inline long long held_finally(int control_fd, long long expected)
 {

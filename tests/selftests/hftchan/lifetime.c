@@ -23,10 +23,6 @@ FIXTURE(lifetime)
 
 FIXTURE_SETUP(lifetime)
 {
-	int control_fd = open_control(O_RDONLY);
-
-	ASSERT_EQ(0, settle(control_fd));
-	close(control_fd);
 	ASSERT_EQ(0, channel_make(&self->c, 2));
 	snprintf(self->sysfs, sizeof(self->sysfs), SYSFS_CLASS "/hftchan-%s", self->c.name);
 }
@@ -38,7 +34,6 @@ FIXTURE_TEARDOWN(lifetime)
 
 	channel_remove(&self->c);
 	/* whatever happened: nothing is left when the last of it is closed */
-	EXPECT_EQ(0, settle(control_fd));
 	EXPECT_EQ(held, held_bytes(control_fd));
 	close(control_fd);
 }
@@ -102,7 +97,7 @@ TEST_F(lifetime, in_use)
 	EXPECT_EQ(0, destroy(self->c.control_fd, self->c.name, 0));
 	EXPECT_FALSE(node_exists(self->c.name));
 	EXPECT_NE(0, access(self->sysfs, F_OK));
-	EXPECT_EQ(self->c.held_before, held_finally(self->c.control_fd, self->c.held_before));
+	EXPECT_EQ(self->c.held_before, held_bytes(self->c.control_fd));
 	EXPECT_EQ(-ENOENT, destroy(self->c.control_fd, self->c.name, 0));
 	EXPECT_EQ(-ENOENT, destroy(self->c.control_fd, self->c.name, FORCE));
 	EXPECT_EQ(-ENOENT, open_node(self->c.name, O_RDONLY));
@@ -236,21 +231,21 @@ TEST_F(lifetime, force)
 
 	/* and held until the last mapping is gone, and no longer */
 	EXPECT_EQ(c->held_before + (long long)c->ring_bytes,
-		  held_finally(c->control_fd, c->held_before + (long long)c->ring_bytes));
+		  held_bytes(c->control_fd));
 	munmap(tx, c->ring_bytes);
 	munmap(late, c->ring_bytes);
 	let_go(self);
 	EXPECT_EQ(c->held_before + (long long)c->ring_bytes, held_bytes(c->control_fd));
 	EXPECT_EQ(-1, first_difference(ring, c->ring_bytes, SEED));
 	munmap(ring, c->ring_bytes);
-	EXPECT_EQ(c->held_before, held_finally(c->control_fd, c->held_before));
+	EXPECT_EQ(c->held_before, held_bytes(c->control_fd));
 }
 
 TEST_F(lifetime, force_without_users)
 {
 	let_go(self);
 	EXPECT_EQ(0, destroy(self->c.control_fd, self->c.name, FORCE));
-	EXPECT_EQ(self->c.held_before, held_finally(self->c.control_fd, self->c.held_before));
+	EXPECT_EQ(self->c.held_before, held_bytes(self->c.control_fd));
 }
 
 TEST_F(lifetime, zap_without_users)
@@ -635,8 +630,7 @@ TEST_F(lifetime, storm)
 		EXPECT_FALSE(node_exists(name));
 	}
 	EXPECT_EQ(self->c.held_before + (long long)self->c.ring_bytes,
-		  held_finally(self->c.control_fd,
-			       self->c.held_before + (long long)self->c.ring_bytes));
+		  held_bytes(self->c.control_fd));
 }
 
 /* two who map and two who destroy the same thing: nobody keeps a view of what was given back */

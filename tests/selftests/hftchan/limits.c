@@ -74,20 +74,6 @@ static long long locked_bytes(int control_fd)
 	return ret ? ret : (long long)l.out_locked_bytes;
 }
 
-/* as held_finally() */
-static long long locked_finally(int control_fd, long long expected)
-{
-	const struct timespec pause = { .tv_nsec = 20000000 };
-	long long locked = locked_bytes(control_fd);
-	int i;
-
-	for (i = 0; i < 500 && locked > expected; i++) {
-		nanosleep(&pause, NULL);
-		locked = locked_bytes(control_fd);
-	}
-	return locked;
-}
-
 static int set_memlock(rlim_t bytes)
 {
 	struct rlimit limit = { .rlim_cur = bytes, .rlim_max = bytes };
@@ -123,7 +109,7 @@ static int with_memlock(int fd, void *arg)
 	/* of the user, not of the process */
 	CHECK_EQ(0, run_child(same_user, self));
 	CHECK_EQ(0, destroy(self->control_fd, "selftest-limits-a", 0));
-	CHECK_EQ(2 << 20, locked_finally(self->control_fd, 2 << 20));
+	CHECK_EQ(2 << 20, locked_bytes(self->control_fd));
 	CHECK_EQ(0, create(self->control_fd, "selftest-limits-c", 1));
 	CHECK_EQ(0, limits(self->control_fd, &l));
 	CHECK_EQ(4 << 20, l.out_bytes_uid);
@@ -134,7 +120,7 @@ static int with_memlock(int fd, void *arg)
 	CHECK_EQ(4 << 20, locked_bytes(self->control_fd));
 	CHECK_EQ(-ENOSPC, create(self->control_fd, "selftest-limits-a", 1));
 	close(node);
-	CHECK_EQ(2 << 20, locked_finally(self->control_fd, 2 << 20));
+	CHECK_EQ(2 << 20, locked_bytes(self->control_fd));
 	CHECK(tell(fd));
 	hear(fd);
 	return 0;
@@ -316,7 +302,7 @@ static int in_group(int fd, void *arg)
 	CHECK_EQ(0, create(self->control_fd, self->name, 4));
 	CHECK(cgroup_read(g->group, g->usage, NULL) >= before + (7 << 20));
 	CHECK_EQ(0, destroy(self->control_fd, self->name, 0));
-	CHECK_EQ(self->held, held_finally(self->control_fd, self->held));
+	CHECK_EQ(self->held, held_bytes(self->control_fd));
 	CHECK(cgroup_read(g->group, g->usage, NULL) < before + (4 << 20));
 	return 0;
 }

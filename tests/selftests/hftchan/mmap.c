@@ -284,6 +284,18 @@ TEST_F(mmap, addresses)
 	EXPECT_EQ(hole + HUGE_BYTES, mmap(hole + HUGE_BYTES, HUGE_BYTES, PROT_READ,
 					  MAP_SHARED | MAP_FIXED, self->ro, ring));
 	EXPECT_TRUE(holds_part(hole + HUGE_BYTES, 0, HUGE_BYTES));
+	/* a hint is no more than that */
+	for (i = 0; i < 3; i++) {
+		static const size_t hints[] = { 0, SMALL, HUGE_BYTES + SMALL };
+		unsigned char *near = mmap(hole + 3 * HUGE_BYTES + hints[i], HUGE_BYTES, PROT_READ,
+					   MAP_SHARED, self->ro, ring);
+
+		ASSERT_NE(MAP_FAILED, near)
+			TH_LOG("hint %zu", hints[i]);
+		EXPECT_EQ(0, (uintptr_t)near % HUGE_BYTES);
+		EXPECT_TRUE(holds_part(near, 0, HUGE_BYTES));
+		EXPECT_EQ(0, munmap(near, HUGE_BYTES));
+	}
 	/* one over the other: it is the newer one that is seen */
 	EXPECT_EQ(hole + HUGE_BYTES, mmap(hole + HUGE_BYTES, HUGE_BYTES, PROT_READ,
 					  MAP_SHARED | MAP_FIXED, self->ro, ring + HUGE_BYTES));

@@ -58,7 +58,6 @@ FIXTURE_SETUP(numa)
 	unique_name(self->name);
 	self->control_fd = open_control(O_RDWR);
 	ASSERT_LE(0, self->control_fd);
-	ASSERT_EQ(0, settle(self->control_fd));
 }
 
 FIXTURE_TEARDOWN(numa)
@@ -130,7 +129,9 @@ static long long free_kib(int node)
 
 TEST_F(numa, each_node)
 {
-	unsigned int pages = 32;
+	/* many, since what each CPU holds back of a node's free pages is no part of the account */
+	const unsigned int pages = 128;
+	const long long kib = pages * (HUGE_BYTES >> 10);
 	int i, out_node;
 
 	for (i = 0; i < MAX_NODES; i++) {
@@ -146,12 +147,10 @@ TEST_F(numa, each_node)
 		EXPECT_EQ(0, lies_on(self, i, pages));
 		for (j = 0; j < 2 && self->nodes[j] >= 0; j++) {
 			taken[j] = before[j] - free_kib(self->nodes[j]);
-			EXPECT_TRUE(self->nodes[j] == i ? taken[j] >= 48 << 10 :
-							  taken[j] < 16 << 10)
+			EXPECT_TRUE(self->nodes[j] == i ? taken[j] >= kib / 2 : taken[j] < kib / 4)
 				TH_LOG("node %d lost %lld KiB", self->nodes[j], taken[j]);
 		}
 		ASSERT_EQ(0, destroy(self->control_fd, self->name, 0));
-		ASSERT_EQ(0, settle(self->control_fd));
 	}
 }
 

@@ -189,9 +189,11 @@ TEST_F(roles, contest)
 
 TEST_F(roles, detach_takes_the_views)
 {
-	unsigned char *tx, *sender_tx, *sender = map_sender(&self->c, self->c.fd);
+	unsigned char *tx, *sender_tx, *sender = map_sender(&self->c, self->c.fd), byte;
+	int mem = open("/proc/self/mem", O_RDONLY | O_CLOEXEC);
 
 	ASSERT_NE(NULL, sender);
+	ASSERT_LE(0, mem);
 	ASSERT_EQ(0, attach_tx(self->tx));
 	tx = map_ring_tx(&self->c, self->tx);
 	ASSERT_NE(NULL, tx);
@@ -209,6 +211,10 @@ TEST_F(roles, detach_takes_the_views)
 	EXPECT_EQ(SIGBUS, probe_write(tx + self->c.ring_bytes - 1));
 	EXPECT_EQ(SIGBUS, probe_write(sender_tx));
 	EXPECT_EQ(SIGBUS, probe_read(sender_tx));
+	/* a debugger sees no more than that */
+	EXPECT_EQ(-1, pread(mem, &byte, 1, (off_t)(uintptr_t)tx));
+	EXPECT_EQ(-1, pread(mem, &byte, 1, (off_t)(uintptr_t)sender_tx));
+	EXPECT_EQ(1, pread(mem, &byte, 1, (off_t)(uintptr_t)self->ring));
 	EXPECT_EQ(-EPERM, try_map(self->tx, self->c.ring_bytes, PROT_READ, MAP_SHARED,
 				  self->c.control->ring_tx_offset));
 	/* a successor by another file does not revive them */
@@ -222,6 +228,7 @@ TEST_F(roles, detach_takes_the_views)
 	munmap(tx, self->c.ring_bytes);
 	munmap(sender_tx, HFTCHAN_PAGE_BYTES);
 	munmap(sender, HFTCHAN_PAGE_BYTES);
+	close(mem);
 }
 
 /* what a process can't do with a descriptor whose role it doesn't hold */
