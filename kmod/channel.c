@@ -9,6 +9,7 @@
 #include <linux/idr.h>
 #include <linux/list.h>
 #include <linux/module.h>
+#include <linux/random.h>
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
 #include <linux/string.h>
@@ -62,6 +63,9 @@ static int claim_name(struct hftchan_channel *ch)
 		err = -ENOSPC;
 		goto out;
 	}
+	/* from a random one on: those of an earlier load may be in somebody's device rule */
+	if (!idr_get_cursor(&hftchan_ids))
+		idr_set_cursor(&hftchan_ids, get_random_u32() % HFTCHAN_MINORS);
 	ch->id = idr_alloc_cyclic(&hftchan_ids, ch, 0, HFTCHAN_MINORS, GFP_KERNEL);
 	if (ch->id < 0) {
 		err = ch->id;
@@ -271,19 +275,31 @@ static int channel_detach_tx(struct file *file, void *arg)
 
 /* ---------------------------------------------------------------- information */
 
-static u32 holder_flags(struct pid *pid)
+/*
+ * Who took the role, in the reader's pid namespace, and what that process is doing. 0: nobody, not
+ * visible from there, or gone while another process (a vfork child) goes on in the same memory: by
+ * then its number may be a stranger's.
+ */
+pid_t hftchan_holder(struct hftchan_channel *ch, u32 *flags)
 {
-	struct task_struct *task;
-	u32 flags = 0;
+	struct task_struct *task = NULL;
+	pid_t pid = 0;
 
+	*flags = 0;
+	down_read(&ch->sem);
 	rcu_read_lock();
-	task = pid_task(pid, PIDTYPE_TGID);
-	if (task && (READ_ONCE(task->signal->flags) & SIGNAL_GROUP_EXIT))
-		flags |= HFTCHAN_HOLDER_EXITING;
-	if (task && READ_ONCE(task->signal->core_state))
-		flags |= HFTCHAN_HOLDER_DUMPING;
+	if (ch->holder)
+		task = pid_task(ch->holder->pid, PIDTYPE_TGID);
+	if (task) {
+		pid = pid_vnr(ch->holder->pid);
+		if (READ_ONCE(task->signal->flags) & SIGNAL_GROUP_EXIT)
+			*flags |= HFTCHAN_HOLDER_EXITING;
+		if (READ_ONCE(task->signal->core_state))
+			*flags |= HFTCHAN_HOLDER_DUMPING;
+	}
 	rcu_read_unlock();
-	return flags;
+	up_read(&ch->sem);
+	return pid;
 }
 
 static int channel_info(struct file *file, void *arg)
@@ -291,7 +307,6 @@ static int channel_info(struct file *file, void *arg)
 	struct hftchan_ioc_info *info = arg;
 	struct hftchan_file *hf = file->private_data;
 	struct hftchan_channel *ch = hf->ch;
-	struct pid *pid = NULL;
 	u64 *nodes = NULL;
 	struct page *page;
 	unsigned long i;
@@ -312,16 +327,12 @@ static int channel_info(struct file *file, void *arg)
 		if (node < info->nr_nodes)
 			nodes[node]++;
 	}
-	if (ch->holder)
-		pid = get_pid(ch->holder->pid);
 	up_read(&ch->sem);
 
 	info->out_nr_open = atomic_read(&ch->nr_open);
-	info->out_holder_pid = pid ? pid_vnr(pid) : 0;
-	info->out_holder_flags = pid ? holder_flags(pid) : 0;
+	info->out_holder_pid = hftchan_holder(ch, &info->out_holder_flags);
 	info->out_creator_uid = from_kuid_munged(current_user_ns(), ch->creator);
 	memcpy(info->out_name, ch->name, sizeof(info->out_name));
-	put_pid(pid);
 	if (nodes && copy_to_user(u64_to_user_ptr(info->nodes), nodes,
 				  info->nr_nodes * sizeof(*nodes)))
 		err = -EFAULT;
@@ -341,13 +352,19 @@ static int channel_prefault(struct file *file, void *arg)
 
 /* ---------------------------------------------------------------- the ring's end */
 
-/* Take the ring's pages, if they are still there. Under sem for writing; see hftchan_take_pages(). */
+/* Take the ring's pages, if they are there. Under sem for writing; see hftchan_take_pages(). */
 static void take_ring(struct hftchan_channel *ch, struct list_head *pages)
 {
 	if (ch->zapped || !ch->pages)
 		return;
 	ch->zapped = true;
 	hftchan_take_pages(ch, pages);
+}
+
+static void free_ring(struct hftchan_channel *ch, struct list_head *pages)
+{
+	hftchan_free_pages(ch, pages);
+	hftchan_uncharge(ch);
 }
 
 /* ---------------------------------------------------------------- open files */
@@ -364,7 +381,6 @@ static int channel_open(struct inode *inode, struct file *file)
 	if (!hf)
 		return -ENOMEM;
 	hf->ch = ch;
-	hf->file = file;
 	mutex_init(&hf->lock);
 
 	/* a node made by mknod, or an open that was under way, outlives the channel's own node */
@@ -399,7 +415,7 @@ static int channel_release(struct inode *inode, struct file *file)
 	up_write(&ch->sem);
 	forget_mm(hf);
 	if (last)
-		hftchan_free_pages(ch, &pages);
+		free_ring(ch, &pages);
 	kfree(hf);
 	return 0;
 }
@@ -461,7 +477,7 @@ static void channel_free(struct device *dev)
 	down_write(&ch->sem);
 	take_ring(ch, &pages);
 	up_write(&ch->sem);
-	hftchan_free_pages(ch, &pages);
+	free_ring(ch, &pages);
 	kvfree(ch->pages);
 	free_page((unsigned long)ch->control);
 	free_page((unsigned long)ch->sender);
@@ -629,12 +645,17 @@ int hftchan_create(struct hftchan_ioc_create *arg)
 	/* last: once it can be found, it is complete */
 	err = cdev_device_add(&ch->cdev, &ch->dev);
 	if (err)
-		goto err_name;
+		goto err_dead;
 	mutex_lock(&hftchan_lock);
 	ch->findable = true;
 	mutex_unlock(&hftchan_lock);
 	return 0;
 
+err_dead:
+	/* somebody may have opened it by a node of his own */
+	down_write(&ch->sem);
+	ch->dead = true;
+	up_write(&ch->sem);
 err_name:
 	release_name(ch);
 err_put:
@@ -670,7 +691,7 @@ static int kill_channel(struct hftchan_channel *ch, u32 flags)
 	if (err)
 		return err;
 	if (free)
-		hftchan_free_pages(ch, &pages);
+		free_ring(ch, &pages);
 
 	/* not under a lock: waits for whoever reads an attribute */
 	cdev_device_del(&ch->cdev, &ch->dev);

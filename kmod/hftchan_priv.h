@@ -19,10 +19,12 @@
 
 #include <linux/hftchan.h>
 
+static_assert(sizeof(struct hftchan_control) == HFTCHAN_HEADER_SIZE_1);
+
 /*
  * Locks, from the outermost to the innermost:
  *
- *	hftchan_file.lock  one ATTACH_TX, START_TX or DETACH_TX of an open file at a time
+ *	hftchan_file.lock  one ATTACH_TX or DETACH_TX of an open file at a time
  *	mm->mmap_lock      taken by the kernel before a fault, mmap() and ->access() reach us, and
  *	                   by PREFAULT and mmu_notifier_register()
  *	hftchan_lock       the list of channels: names, minors, what is charged to whom
@@ -32,9 +34,10 @@
  *	i_mmap_rwsem, page table locks
  *	                   taken by unmap_mapping_range()
  *
- * Hence under sem nobody takes mmap_lock, touches user memory or allocates what may wait for it:
- * the user's pages may be a mapping of this very channel. hftchan_lock is not held while sem is
- * waited for, nor while a device is removed from sysfs, since attributes take sem.
+ * Hence under sem nobody takes mmap_lock or touches user memory, which may be a mapping of this
+ * very channel, and nobody allocates, but for the page table that a fault may need. hftchan_lock
+ * is not held while sem is waited for, nor while a device is removed from sysfs, since attributes
+ * take sem.
  *
  * Whether somebody may touch a page is decided in the fault handler, under sem, in one go with the
  * insertion. So whoever has changed that under sem, and then unmapped, knows that it stays so:
@@ -86,7 +89,6 @@ struct hftchan_channel {
 /* An open file of a channel's node. */
 struct hftchan_file {
 	struct hftchan_channel *ch;
-	struct file *file;
 	struct mutex lock;		/* one command about the role at a time */
 	struct mmu_notifier mn;		/* mn.mm: whose the role is or was */
 	bool registered;		/* lock; mn is */
@@ -119,18 +121,22 @@ struct hftchan_command {
 	int (*fn)(struct file *file, void *arg);
 };
 
-#define HFTCHAN_COMMAND(_cmd, _struct, _last, _write, _fn)                                         \
-	{                                                                                          \
-		.cmd = (_cmd), .size = sizeof(struct _struct),                                     \
-		.min_size = offsetofend(struct _struct, _last), .write = (_write), .fn = (_fn),    \
-	}
-
 /* the largest argument of all commands */
 #define HFTCHAN_ARG_MAX		sizeof(struct hftchan_ioc_create)
 
+#define HFTCHAN_COMMAND(_cmd, _struct, _last, _write, _fn)					\
+{												\
+	.cmd = (_cmd),										\
+	.size = sizeof(struct _struct) +							\
+		BUILD_BUG_ON_ZERO(sizeof(struct _struct) > HFTCHAN_ARG_MAX),			\
+	.min_size = offsetofend(struct _struct, _last),						\
+	.write = (_write),									\
+	.fn = (_fn),										\
+}
+
 #define HFTCHAN_MAX_CHANNELS	4096
 /* handed out in turn, so that a node left over by mknod meets no newer channel soon */
-#define HFTCHAN_MINORS		65536
+#define HFTCHAN_MINORS		(1U << MINORBITS)
 
 /* main.c */
 extern struct mutex hftchan_lock;
@@ -151,10 +157,12 @@ extern const struct file_operations hftchan_channel_fops;
 int hftchan_create(struct hftchan_ioc_create *arg);
 int hftchan_destroy(const char *name, u32 flags);
 void hftchan_destroy_all(void);
+pid_t hftchan_holder(struct hftchan_channel *ch, u32 *flags);
 
 /* memory.c */
 int hftchan_pick_node(int asked);
 int hftchan_charge(struct hftchan_channel *ch);
+void hftchan_uncharge(struct hftchan_channel *ch);
 int hftchan_alloc_ring(struct hftchan_channel *ch, u64 *got);
 void hftchan_take_pages(struct hftchan_channel *ch, struct list_head *pages);
 void hftchan_free_pages(struct hftchan_channel *ch, struct list_head *pages);

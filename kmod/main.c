@@ -56,7 +56,7 @@ struct inode *hftchan_new_inode(void)
 	return alloc_anon_inode(hftchan_mnt->mnt_sb);
 }
 
-/* The module's text is needed until each channel that came has gone: freed, later than destroyed. */
+/* The module is needed until each channel that came has gone: freed, later than destroyed. */
 void hftchan_channel_comes(void)
 {
 	atomic_inc(&hftchan_nr_channels);

@@ -105,7 +105,7 @@ int hftchan_charge(struct hftchan_channel *ch)
 	return err;
 }
 
-static void uncharge(struct hftchan_channel *ch)
+void hftchan_uncharge(struct hftchan_channel *ch)
 {
 	mutex_lock(&hftchan_lock);
 	if (ch->locked_by) {
@@ -210,7 +210,7 @@ static bool poisoned(struct page *page)
 	return false;
 }
 
-/* Give the pages of hftchan_take_pages() back, and what was charged for them. */
+/* Give the pages of hftchan_take_pages() back. */
 void hftchan_free_pages(struct hftchan_channel *ch, struct list_head *pages)
 {
 	struct page *page, *next;
@@ -227,5 +227,4 @@ void hftchan_free_pages(struct hftchan_channel *ch, struct list_head *pages)
 			__free_pages(page, HPAGE_PMD_ORDER);
 		cond_resched();
 	}
-	uncharge(ch);
 }

@@ -12,7 +12,7 @@
 #include <linux/mm.h>
 #include <linux/mman.h>
 #include <linux/sched/mm.h>
-#include <linux/string.h>
+#include <linux/uaccess.h>
 
 #include "hftchan_priv.h"
 
@@ -127,8 +127,11 @@ static vm_fault_t ring_fault(struct vm_fault *vmf)
 	pmd_t pmd = READ_ONCE(*vmf->pmd);
 	vm_fault_t ret;
 
-	/* a page table where only a huge entry can be: nothing of ours, and nothing to build on */
-	if (!pmd_none(pmd) && !pmd_leaf(pmd))
+	/*
+	 * A page table where only a huge entry can be is nothing of ours, and nothing to build on.
+	 * Kernels that let userfaultfd write-protect any mapping may put one there.
+	 */
+	if ((!pmd_none(pmd) && !pmd_leaf(pmd)) || (vma->vm_flags & VM_UFFD_WP))
 		return VM_FAULT_SIGBUS;
 	if (start < vma->vm_start || start + PMD_SIZE > vma->vm_end)
 		return VM_FAULT_SIGBUS;
@@ -184,7 +187,8 @@ static int channel_access(struct vm_area_struct *vma, unsigned long addr, void *
 	if (may_touch(vma)) {
 		page = region->ring ? page_address(hftchan_page(ch, offset >> PMD_SHIFT)) :
 				      small_page(ch, region);
-		memcpy(buf, page + (offset & (room - 1)), len);
+		if (copy_mc_to_kernel(buf, page + (offset & (room - 1)), len))
+			len = -EIO;
 	} else {
 		len = -EFAULT;
 	}

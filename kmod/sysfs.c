@@ -39,6 +39,7 @@ static ssize_t sender_state_show(struct device *dev, struct device_attribute *at
 	static const char *const names[] = {
 		[HFTCHAN_SENDER_NONE] = "none",
 		[HFTCHAN_SENDER_ATTACHED] = "attached",
+		[HFTCHAN_SENDER_REVOKED] = "revoked",
 		[HFTCHAN_SENDER_DIED] = "died",
 	};
 	struct hftchan_channel *ch = hftchan_from_dev(dev);
@@ -49,14 +50,9 @@ static DEVICE_ATTR_RO(sender_state);
 
 static ssize_t sender_pid_show(struct device *dev, struct device_attribute *attr, char *buf)
 {
-	struct hftchan_channel *ch = hftchan_from_dev(dev);
-	pid_t pid = 0;
+	u32 flags;
 
-	down_read(&ch->sem);
-	if (ch->holder)
-		pid = pid_vnr(ch->holder->pid);
-	up_read(&ch->sem);
-	return sysfs_emit(buf, "%d\n", pid);
+	return sysfs_emit(buf, "%d\n", hftchan_holder(hftchan_from_dev(dev), &flags));
 }
 static DEVICE_ATTR_ADMIN_RO(sender_pid);
 
@@ -68,14 +64,17 @@ static ssize_t nr_open_show(struct device *dev, struct device_attribute *attr, c
 }
 static DEVICE_ATTR_ADMIN_RO(nr_open);
 
-/* The last message committed in a slot, as its state word says; 0 and wrong words: none. */
+/*
+ * The last message committed in a slot, as its state word says; 0 and wrong words: none. A load
+ * from memory that failed would stop the machine, where a process is only killed.
+ */
 static s64 last_committed(struct hftchan_channel *ch, u64 slot)
 {
 	const struct hftchan_control *c = ch->control;
 	u64 at = slot * c->slot_size, v;
 	struct page *page = hftchan_page(ch, at >> PMD_SHIFT);
 
-	if (!page)
+	if (!page || PageHWPoison(page + ((at & ~PMD_MASK) >> PAGE_SHIFT)))
 		return 0;
 	v = READ_ONCE(*(u64 *)(page_address(page) + (at & ~PMD_MASK)));
 	if (v >> 63)

@@ -21,6 +21,10 @@
 #if !defined(CONFIG_64BIT) || PMD_SHIFT != 21
 #error "hftchan needs 2-MiB PMD entries: x86-64, or arm64 with 4-KiB pages"
 #endif
+/* one of them keeps gup-fast away from the ring, see hftchan_insert_pmd() */
+#if !defined(CONFIG_ARCH_SUPPORTS_PMD_PFNMAP) && !defined(CONFIG_ARCH_HAS_PTE_DEVMAP)
+#error "hftchan needs an architecture with special or device PMD entries: x86-64 or arm64"
+#endif
 
 #ifndef HFTCHAN_HAVE_VM_FLAGS_SET
 static inline void vm_flags_set(struct vm_area_struct *vma, unsigned long flags)

@@ -99,7 +99,7 @@ struct hftchan_varlen {
  * @HFTCHAN_SENDER_ATTACHED: held. In the shm backend the holder may have died since: compare
  *	sender_pid and sender_start with the living process. In dev it has not
  * @HFTCHAN_SENDER_REVOKED: taken away by REVOKE
- * @HFTCHAN_SENDER_DIED: ended by the death of the holder
+ * @HFTCHAN_SENDER_DIED: ended by the death of the holder, or by its exec
  */
 enum hftchan_sender_state {
 	HFTCHAN_SENDER_NONE = 0,
@@ -211,7 +211,10 @@ struct hftchan_control {
 	__u32 __reserved_waiters[31];
 
 	/* -- counters since creation: written by owner, relaxed; any reader -- */
-	/** @nr_deaths: senders that ended without a detach, as found by the next attach */
+	/**
+	 * @nr_deaths: senders that ended without a detach (exit, kill, exec), as found by the next
+	 * attach; in the dev backend at once
+	 */
 	__aligned_u64 nr_deaths;
 	/** @nr_revokes: REVOKE calls that took the role away */
 	__aligned_u64 nr_revokes;
@@ -257,7 +260,7 @@ struct hftchan_sender_page {
  *	E2BIG       more bytes than the kernel knows and one of them is not 0, or more than a page
  *	EOPNOTSUPP  a flag, a value of an enum or a reserved field that this kernel does not know
  *	EINVAL      a struct shorter than the first version's, or a wrong value
- *	EFAULT      the argument is no memory of the caller's
+ *	EFAULT      the argument is no memory that the caller can read and write
  *	EACCES      the descriptor was opened without the right: for writing, where that is needed
  *	EPERM       the caller is not who may do that
  *	EBUSY       somebody holds what is asked for
@@ -284,6 +287,7 @@ struct hftchan_sender_page {
 #define HFTCHAN_IOC_ATTACH_TX	_IO(HFTCHAN_IOC_MAGIC, 0x42)
 #define HFTCHAN_IOC_START_TX	_IO(HFTCHAN_IOC_MAGIC, 0x43)
 #define HFTCHAN_IOC_DETACH_TX	_IO(HFTCHAN_IOC_MAGIC, 0x44)
+/* numbers of a node's commands have no gaps; the next ones are 0x03 and 0x45 */
 
 /* a name and its zero byte */
 #define HFTCHAN_NAME_BYTES	(HFTCHAN_NAME_MAX + 1)
@@ -408,8 +412,8 @@ enum hftchan_holder_flags {
  * @out_nr_pages: 2-MiB pages of the ring; 0 once they were zapped
  * @out_nr_open: open files of the channel's node, this one too
  * @out_holder_flags: enum hftchan_holder_flags
- * @out_holder_pid: process that holds the sender role, in the caller's pid namespace; 0: nobody,
- *	or not visible from there
+ * @out_holder_pid: process that took the sender role, in the caller's pid namespace; 0: nobody,
+ *	not visible from there, or gone while another one that shares its memory goes on
  * @out_creator_uid: who made it and is charged for it, in the caller's user namespace
  * @out_name: the channel's name
  */
