@@ -34,11 +34,6 @@ static int no_module(const char *full)
 			    full, hftchan_bare_name(full));
 }
 
-static bool not_there(int err)
-{
-	return err == ENOENT || err == ENXIO || err == ENODEV;
-}
-
 static int ask_limits(int fd, struct hftchan_ioc_limits *limits)
 {
 	*limits = (struct hftchan_ioc_limits){ .size = sizeof(*limits) };
@@ -52,7 +47,7 @@ static int open_control(const char *full)
 	int fd, err;
 
 	fd = open(HFTCHAN_CONTROL_NODE, O_RDWR | O_CLOEXEC);
-	if (fd < 0 && not_there(errno))
+	if (fd < 0 && (errno == ENOENT || errno == ENXIO || errno == ENODEV))
 		return no_module(full);
 	if (fd < 0)
 		return hftchan_no_access(full, HFTCHAN_CONTROL_NODE, O_RDWR,
@@ -214,7 +209,11 @@ static int dev_create(const char *full, const struct hftchan_attr *a,
 				  hftchan_round_up(geometry->ring_size, HUGE_PAGE));
 	} else if (chp) {
 		err = dev_open(full, a->owner, chp);
-		if (err)	/* who made it can't use it: with no udev, or a private /dev */
+		if (err == -ENOENT)
+			err = hftchan_fail(ENODEV,
+					   "%s: its node does not appear in /dev, which is no devtmpfs; in a container have the host make it and pass its node in",
+					   full);
+		if (err)
 			destroy(fd, full, true);
 	}
 	close(fd);
@@ -473,10 +472,9 @@ static int role_taken(struct hftchan *ch)
 
 	ask_info(ch->fd, &info, NULL, 0);
 	if (info.out_holder_flags)
-		return hftchan_fail(EBUSY, "%s: its sender, pid %d, %s; try again when it has gone",
-				    ch->name, info.out_holder_pid,
-				    info.out_holder_flags & HFTCHAN_HOLDER_DUMPING ?
-				    "is writing a core dump" : "is just ending");
+		return hftchan_fail(EBUSY, "%s: its sender is %s; try again when it has gone",
+				    ch->name, info.out_holder_flags & HFTCHAN_HOLDER_DUMPING ?
+						      "writing a core dump" : "just ending");
 	return hftchan_role_taken(ch->name, info.out_holder_pid);
 }
 
@@ -501,7 +499,7 @@ static int dev_take_role(struct tx *tx)
 	hftchan_path(path, &hftchan_dev, hftchan_bare_name(ch->name));
 	fd = hftchan_reopen(ch->fd, O_RDWR);
 	if (fd < 0)
-		return not_there(errno) ? hftchan_gone(ch->name) :
+		return errno == ENXIO || errno == ENODEV ? hftchan_gone(ch->name) :
 			hftchan_no_access(ch->name, path, O_RDWR,
 					  "who may write may become its sender: its owner can let a group, by --mode 0660 and --group");
 	/* a device number is given to another channel only after this one was marked so */

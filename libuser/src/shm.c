@@ -85,7 +85,8 @@ static int open_regular(const char *full, const char *path, int flags, uid_t own
 					    full, path);
 		if (err == ENXIO || err == EISDIR)	/* a socket; a directory, to be written */
 			return not_regular(full, path);
-		return hftchan_no_access(full, path, flags,
+		return hftchan_no_access(full, path, flags, flags & O_RDWR ?
+					 "only its owner and root may" :
 					 "its owner can let you in: --mode, --group");
 	}
 	if (fstat(fd, st))

@@ -443,13 +443,26 @@ owners()
 
 # ---- nodes that are none
 
+# device_of NODE: its numbers, as mknod wants them
+device_of()
+{
+	echo "$((0x$(stat -c %t "$1"))) $((0x$(stat -c %T "$1")))"
+}
+
+# In a container's /dev no node appears: nobody could ever open the channel.
+private_dev()
+{
+	status 1 unshare -m bash -c "mount -t tmpfs none /dev && mkdir /dev/shm &&
+		mknod /dev/hftchan c $(device_of /dev/hftchan) &&
+		exec $bin create $ch --payload 8 --slots 4" &&
+		one_error 'its node does not appear in /dev' && nothing_left
+}
+
 false_nodes()
 {
-	local numbers
-	fresh --payload 8 --slots 4 && numbers=$((0x$(stat -c %t "$node"))) &&
-		numbers+=" $((0x$(stat -c %T "$node")))" || return
-	# shellcheck disable=SC2086
-	mknod "${node}copy" c $numbers
+	fresh --payload 8 --slots 4 || return
+	# shellcheck disable=SC2046
+	mknod "${node}copy" c $(device_of "$node")
 	fails 1 "hftchan-${name}copy is the node of $ch; remove it" show "${ch}copy" &&
 		fails 1 "no such channel, but there is .*rm" destroy "${ch}copy" &&
 		"$bin" destroy "$ch" &&
@@ -478,6 +491,7 @@ if [ "$(id -u)" = 0 ]; then
 	fi
 	tap "somebody else's channels" owners
 	tap "nodes that are no channels" false_nodes
+	tap "a /dev of its own" private_dev
 else
 	tap_skip "a node without enough pages, other users, false nodes" "needs root"
 fi
