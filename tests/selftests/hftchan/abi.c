@@ -71,7 +71,7 @@ struct command {
 	size_t out;
 	size_t flags;
 	size_t flags_bytes;
-	uint64_t known_flags;
+	__u64 known_flags;
 	size_t reserved[2];
 	void (*fill)(abi_data *self, void *arg);
 	int (*before)(abi_data *self);
@@ -300,7 +300,7 @@ TEST_F(abi, exact_size)
 TEST_F(abi, short_sizes)
 {
 	const struct command *c;
-	uint32_t size;
+	__u32 size;
 
 	FOR_EACH_COMMAND(c) {
 		for (size = 0; size < c->bytes; size++) {
@@ -317,7 +317,7 @@ TEST_F(abi, long_with_zero_tail)
 	const struct command *c;
 
 	FOR_EACH_COMMAND(c) {
-		const uint32_t sizes[] = {
+		const __u32 sizes[] = {
 			c->bytes + 1, c->bytes + 4, c->bytes + 8, c->bytes + 64,
 			c->bytes + 1001, self->page - 1, self->page,
 		};
@@ -339,7 +339,7 @@ TEST_F(abi, longer_than_a_page)
 	const struct command *c;
 
 	FOR_EACH_COMMAND(c) {
-		const uint32_t sizes[] = {
+		const __u32 sizes[] = {
 			self->page + 1, 2 * self->page, self->area_bytes, INT32_MAX, 1U << 31,
 			UINT32_MAX,
 		};
@@ -360,7 +360,7 @@ TEST_F(abi, long_with_nonzero_tail)
 	const struct command *c;
 
 	FOR_EACH_COMMAND(c) {
-		uint32_t size = self->page;
+		__u32 size = self->page;
 		size_t at;
 
 		memset(self->area, 0, self->area_bytes);
@@ -402,7 +402,7 @@ TEST_F(abi, bad_pointers)
 			self->area + self->area_bytes - c->bytes + 1,
 		};
 		unsigned char *arg;
-		uint32_t size;
+		__u32 size;
 		size_t i;
 
 		for (i = 0; i < ARRAY_SIZE(bad); i++) {
@@ -453,7 +453,7 @@ TEST_F(abi, unknown_flags)
 		if (!c->flags)
 			continue;
 		for (bit = 0; bit < c->flags_bytes * 8; bit++) {
-			uint64_t flag = 1ULL << bit;
+			__u64 flag = 1ULL << bit;
 
 			if (c->known_flags & flag)
 				continue;
@@ -478,7 +478,7 @@ TEST_F(abi, reserved_fields)
 
 		for (bit = 0; bit < 64; bit++) {
 			size_t field = c->reserved[bit / 32];
-			uint32_t value = 1U << bit % 32;
+			__u32 value = 1U << bit % 32;
 
 			if (!field)
 				continue;
@@ -603,13 +603,13 @@ TEST_F(abi, no_read_no_write)
 struct value {
 	size_t field;
 	size_t bytes;
-	uint64_t value;
+	__u64 value;
 	int error;
 };
 
 #define VALUE(field, value, error) { \
 	offsetof(struct hftchan_ioc_create, field), \
-	sizeof(((struct hftchan_ioc_create *)NULL)->field), (uint64_t)(value), error }
+	sizeof(((struct hftchan_ioc_create *)NULL)->field), (__u64)(value), error }
 
 TEST_F(abi, create_values)
 {
@@ -651,7 +651,7 @@ TEST_F(abi, create_values)
 		create_args(&args, OTHER_NAME, 1);
 		memcpy((char *)&args + v->field, &v->value, v->bytes);
 		EXPECT_EQ(v->error, call(self->c.control_fd, HFTCHAN_IOC_CREATE, &args))
-			TH_LOG("offset %zu: %#llx", v->field, (unsigned long long)v->value);
+			TH_LOG("offset %zu: %#llx", v->field, v->value);
 	}
 }
 
@@ -680,9 +680,9 @@ TEST_F(abi, create_mode_bits)
 TEST_F(abi, create_overflow)
 {
 	static const struct {
-		uint64_t nr_slots;
-		uint32_t payload_size;
-		uint64_t flags;
+		__u64 nr_slots;
+		__u32 payload_size;
+		__u64 flags;
 		int error;
 	} rows[] = {
 		{ HFTCHAN_NR_SLOTS_MAX, HFTCHAN_PAYLOAD_MAX, 0, -EOVERFLOW },
@@ -713,9 +713,9 @@ TEST_F(abi, create_overflow)
 TEST_F(abi, create_extremes)
 {
 	static const struct {
-		uint64_t flags, nr_slots, first_seq, type_tag;
-		uint32_t payload_size;
-		uint64_t slot_size;
+		__u64 flags, nr_slots, first_seq, type_tag;
+		__u32 payload_size;
+		__u64 slot_size;
 	} rows[] = {
 		{ 0, HFTCHAN_NR_SLOTS_MIN, 1, 0, 1, 64 },
 		{ 0, HFTCHAN_NR_SLOTS_MIN, HFTCHAN_FIRST_SEQ_MAX, UINT64_MAX, 56, 64 },
@@ -729,7 +729,7 @@ TEST_F(abi, create_extremes)
 
 	for (i = 0; i < ARRAY_SIZE(rows); i++) {
 		const struct hftchan_control *p;
-		uint64_t bytes = rows[i].nr_slots * rows[i].slot_size;
+		__u64 bytes = rows[i].nr_slots * rows[i].slot_size;
 		int fd;
 
 		create_args(&args, OTHER_NAME, 1);
@@ -776,11 +776,11 @@ TEST_F(abi, create_extremes)
 	}
 }
 
-/* the regions are apart, each at a multiple of 64 KiB, and no byte behind the header says a thing */
+/* the regions are apart, each at a multiple of 64 KiB; no byte behind the header says a thing */
 TEST_F(abi, control_page)
 {
 	const unsigned char *bytes = (const unsigned char *)(uintptr_t)self->c.control;
-	uint64_t starts[5], ends[5];
+	__u64 starts[5], ends[5];
 	size_t i, j;
 
 	starts[0] = 0;
@@ -932,7 +932,7 @@ TEST_F(abi, limits_outputs)
 
 TEST_F(abi, info_values)
 {
-	uint64_t nodes[1025];
+	__u64 nodes[1025];
 	struct hftchan_ioc_info args;
 
 	memset(&args, 0xff, sizeof(args));

@@ -172,7 +172,7 @@ static int run_attack(attack_data *self, unsigned int uid, int (*attack)(struct 
 static int try_mem(int mem, const struct view *v)
 {
 	const size_t places[] = { 0, 8, v->bytes / 2, v->bytes - 8 };
-	uint64_t bad = ~0ULL, seen;
+	__u64 bad = ~0ULL, seen;
 	size_t i;
 
 	for (i = 0; i < ARRAY_SIZE(places); i++) {
@@ -247,7 +247,7 @@ ATTACK(mem_of_the_sender)
 		{ a->self->tx, a->self->c.ring_bytes, "tx ring" },
 		{ a->self->sender_tx, HFTCHAN_PAGE_BYTES, "tx sender page" },
 	};
-	uint64_t word = ~0ULL, seen;
+	__u64 word = ~0ULL, seen;
 	char path[64];
 	size_t i;
 	int mem;
@@ -456,11 +456,11 @@ ATTACK(io_uring_fixed_buffers)
 {
 	struct io_uring_params params = { 0 };
 	int ring = (int)syscall(SYS_io_uring_setup, 4, &params);
-	static _Alignas(4096) char ordinary[4096];
+	void *ordinary = aligned_alloc(BLOCK_BYTES, BLOCK_BYTES);
 	struct view *v;
 
 	CHECK(ring >= 0);
-	CHECK_EQ(0, register_buffer(ring, ordinary, sizeof(ordinary)));
+	CHECK_EQ(0, register_buffer(ring, ordinary, BLOCK_BYTES));
 	FOR_EACH_VIEW(v, a) {
 		CHECK_EQ(-EFAULT, register_buffer(ring, v->addr, BLOCK_BYTES));
 		if (v->bytes > BLOCK_BYTES && !a->uid)
@@ -509,15 +509,15 @@ ATTACK(send_without_copying)
 
 ATTACK(userfaultfd)
 {
-	static const uint64_t modes[] = {
+	static const __u64 modes[] = {
 		UFFDIO_REGISTER_MODE_MISSING, UFFDIO_REGISTER_MODE_WP, UFFDIO_REGISTER_MODE_MINOR,
 		UFFDIO_REGISTER_MODE_MISSING | UFFDIO_REGISTER_MODE_WP,
 	};
-	static _Alignas(4096) char ordinary[4096];
+	void *ordinary = aligned_alloc(BLOCK_BYTES, BLOCK_BYTES);
 	struct uffdio_api api = { .api = UFFD_API };
 	int fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | UFFD_USER_MODE_ONLY);
 	struct uffdio_register own = {
-		.range = { (uintptr_t)ordinary, sizeof(ordinary) },
+		.range = { (uintptr_t)ordinary, BLOCK_BYTES },
 		.mode = UFFDIO_REGISTER_MODE_MISSING,
 	};
 	struct view *v;
@@ -531,9 +531,9 @@ ATTACK(userfaultfd)
 		struct uffdio_copy copy = {
 			.dst = (uintptr_t)v->addr,
 			.src = (uintptr_t)ordinary,
-			.len = sizeof(ordinary),
+			.len = BLOCK_BYTES,
 		};
-		struct uffdio_zeropage zero = { .range = { (uintptr_t)v->addr, sizeof(ordinary) } };
+		struct uffdio_zeropage zero = { .range = { (uintptr_t)v->addr, BLOCK_BYTES } };
 
 		for (i = 0; i < ARRAY_SIZE(modes); i++) {
 			struct uffdio_register reg = {

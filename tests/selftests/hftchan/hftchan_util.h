@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * What the hftchan tests share: channels with names of their own, children, accesses that may fault.
+ * What the hftchan tests share: channels with own names, children, accesses that may fault.
  * It is not a client library: every helper is one system call or close to it, nothing is retried.
  * The contract is that of <linux/hftchan.h>; helpers return what the call gave, or -errno.
  */
@@ -37,6 +37,10 @@
 #include "../kselftest_harness.h"
 
 #define HUGE_BYTES	(2UL << 20)
+
+/* seconds that a test may take which others do in less than one: for slow, instrumented kernels */
+#define LONG_TIMEOUT	250
+
 #define SLOT_BYTES	64
 #define SLOTS_PER_PAGE	(HUGE_BYTES / SLOT_BYTES)
 #define NOBODY		65534
@@ -218,7 +222,7 @@ static inline int attach_tx(int fd)
 	return call(fd, HFTCHAN_IOC_ATTACH_TX, &args);
 }
 
-static inline int start_tx(int fd, uint64_t seq)
+static inline int start_tx(int fd, __u64 seq)
 {
 	struct hftchan_ioc_start_tx args = { .size = sizeof(args), .seq = seq };
 
@@ -251,7 +255,7 @@ static inline bool node_exists(const char *name)
 /* ---- mappings ------------------------------------------------------------------------------ */
 
 /* where a mapping went, or NULL with errno */
-static inline void *map_at(int fd, size_t bytes, int prot, uint64_t offset)
+static inline void *map_at(int fd, size_t bytes, int prot, __u64 offset)
 {
 	void *addr = mmap(NULL, bytes, prot, MAP_SHARED, fd, (off_t)offset);
 
@@ -259,7 +263,7 @@ static inline void *map_at(int fd, size_t bytes, int prot, uint64_t offset)
 }
 
 /* 0, when it could be mapped (it is unmapped again), or -errno */
-static inline int try_map(int fd, size_t bytes, int prot, int flags, uint64_t offset)
+static inline int try_map(int fd, size_t bytes, int prot, int flags, __u64 offset)
 {
 	void *addr = mmap(NULL, bytes, prot, flags, fd, (off_t)offset);
 
@@ -366,9 +370,9 @@ static inline void *map_sender_tx(const struct channel *c, int fd)
 }
 
 /* a view of every word that shows which word it is; @seed tells fillings apart */
-static inline void fill(void *ring, size_t bytes, uint64_t seed)
+static inline void fill(void *ring, size_t bytes, __u64 seed)
 {
-	uint64_t *word = ring;
+	__u64 *word = ring;
 	size_t i;
 
 	for (i = 0; i < bytes / sizeof(*word); i++)
@@ -376,9 +380,9 @@ static inline void fill(void *ring, size_t bytes, uint64_t seed)
 }
 
 /* index of the first word that fill() did not leave so, or -1 */
-static inline long first_difference(const void *ring, size_t bytes, uint64_t seed)
+static inline long first_difference(const void *ring, size_t bytes, __u64 seed)
 {
-	const uint64_t *word = ring;
+	const __u64 *word = ring;
 	size_t i;
 
 	for (i = 0; i < bytes / sizeof(*word); i++)
@@ -440,22 +444,27 @@ struct child {
 	int fd;
 };
 
-/* In a child: what is not true ends it with a message, as ASSERT_* does in the test itself. */
+/* what a sweep or a loop is at, for check_failed(); empty: nothing to tell */
+static char check_note[64];
+
+static inline void check_failed(const char *file, int line, const char *what, long long seen)
+{
+	fprintf(stderr, "# %s:%d: %s: %lld, errno %d %s\n",
+		file, line, what, seen, errno, check_note);
+	_exit(1);
+}
+
+/* In a child, and in what it calls: like ASSERT_*, which can only be used in the test itself. */
 #define CHECK(condition) do { \
-	if (!(condition)) { \
-		fprintf(stderr, "# %s:%d: child: %s is false (errno %d)\n", \
-			__FILE__, __LINE__, #condition, errno); \
-		return 1; \
-	} \
+	if (!(condition)) \
+		check_failed(__FILE__, __LINE__, "false: " #condition, 0); \
 } while (0)
 
 #define CHECK_EQ(expected, seen) do { \
-	long long __e = (expected), __s = (seen); \
-	if (__e != __s) { \
-		fprintf(stderr, "# %s:%d: child: %s is %lld, not %lld (%s)\n", \
-			__FILE__, __LINE__, #seen, __s, __e, #expected); \
-		return 1; \
-	} \
+	long long __s = (seen); \
+	\
+	if (__s != (long long)(expected)) \
+		check_failed(__FILE__, __LINE__, #seen " is not " #expected, __s); \
 } while (0)
 
 static inline struct child spawn_flags(int (*fn)(int fd, void *arg), void *arg, int flags)

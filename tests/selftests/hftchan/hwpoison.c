@@ -21,12 +21,12 @@
 #define PFNS_PER_PAGE	512
 #define MAX_CHUNKS	65536
 
-static bool has(uint64_t flags, unsigned int bit)
+static bool has(__u64 flags, unsigned int bit)
 {
 	return flags >> bit & 1;
 }
 
-static bool flags_of(int fd, uint64_t pfn, uint64_t *flags)
+static bool flags_of(int fd, __u64 pfn, __u64 *flags)
 {
 	return pread(fd, flags, sizeof(*flags), (off_t)(pfn * sizeof(*flags))) == sizeof(*flags);
 }
@@ -37,11 +37,11 @@ static bool flags_of(int fd, uint64_t pfn, uint64_t *flags)
  */
 static void survey(int fd, unsigned char *compound)
 {
-	uint64_t head, tail;
+	__u64 head, tail;
 	unsigned int i;
 
 	for (i = 0; i < MAX_CHUNKS; i++) {
-		uint64_t pfn = (uint64_t)i * PFNS_PER_PAGE;
+		__u64 pfn = (__u64)i * PFNS_PER_PAGE;
 
 		compound[i] = flags_of(fd, pfn, &head) &&
 			      flags_of(fd, pfn + PFNS_PER_PAGE - 1, &tail) &&
@@ -54,7 +54,7 @@ TEST(poisoned_page_is_kept)
 {
 	static unsigned char before[MAX_CHUNKS], after[MAX_CHUNKS], now[MAX_CHUNKS];
 	unsigned int i, found = 0, victim = 0;
-	uint64_t pfn, flags = 0;
+	__u64 pfn, flags = 0;
 	struct channel c;
 	char text[32];
 	int fd;
@@ -75,8 +75,8 @@ TEST(poisoned_page_is_kept)
 		channel_remove(&c);
 		SKIP(return, "%u new pages, not %u: somebody else took some", found, PAGES);
 	}
-	pfn = (uint64_t)victim * PFNS_PER_PAGE + 7;
-	snprintf(text, sizeof(text), "%#llx", (unsigned long long)pfn);
+	pfn = (__u64)victim * PFNS_PER_PAGE + 7;
+	snprintf(text, sizeof(text), "%#llx", pfn);
 	/* the kernel may say that it can't isolate the page: it is marked all the same */
 	(void)write_file(INJECT, text);
 	ASSERT_TRUE(flags_of(fd, pfn, &flags));

@@ -61,7 +61,7 @@ static int has_it_open(int fd, void *arg)
 
 TEST_F(lifetime, in_use)
 {
-	uint64_t ring_offset = self->c.control->ring_offset;
+	__u64 ring_offset = self->c.control->ring_offset;
 	struct child child;
 	unsigned char *ring;
 	int fd, sv[2];
@@ -111,12 +111,12 @@ TEST_F(lifetime, memory_is_cleared)
 	size_t i;
 
 	for (round = 0; round < 3; round++) {
-		const uint64_t *words;
+		const __u64 *words;
 		unsigned char *tx, *sender_tx;
 
 		ring = map_ring(&self->c, self->c.fd);
 		ASSERT_NE(NULL, ring);
-		words = (const uint64_t *)(const void *)ring;
+		words = (const __u64 *)(const void *)ring;
 		for (i = 0; i < self->c.ring_bytes / 8 && !words[i]; i++)
 			;
 		EXPECT_EQ(self->c.ring_bytes / 8, i);
@@ -268,12 +268,13 @@ static int stubborn_receiver(int fd, void *arg)
 	CHECK(tell(fd));
 	for (;;)
 		read_once(ring + HUGE_BYTES);
+	return 0;
 }
 
 static int stubborn_sender(int fd, void *arg)
 {
 	lifetime_data *self = arg;
-	uint64_t *tx;
+	__u64 *tx;
 
 	CHECK_EQ(0, attach_tx(self->c.fd));
 	tx = map_ring_tx(&self->c, self->c.fd);
@@ -283,6 +284,7 @@ static int stubborn_sender(int fd, void *arg)
 	CHECK(tell(fd));
 	for (;;)
 		WRITE_ONCE(*tx, READ_ONCE(*tx) + 1);
+	return 0;
 }
 
 TEST_F(lifetime, zap)
@@ -514,7 +516,7 @@ static int creator(int fd, void *arg)
 	return 0;
 }
 
-TEST_F(lifetime, one_creator_wins)
+TEST_F_TIMEOUT(lifetime, one_creator_wins, LONG_TIMEOUT)
 {
 	struct crowd *crowd = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
 				   -1, 0);
@@ -610,7 +612,7 @@ static int storm(int fd, void *arg)
 	return 0;
 }
 
-TEST_F(lifetime, storm)
+TEST_F_TIMEOUT(lifetime, storm, LONG_TIMEOUT)
 {
 	struct child children[NR_PROCESSES];
 	char name[HFTCHAN_NAME_BYTES];
@@ -648,7 +650,7 @@ static int maps_at_the_end(int fd, void *arg)
 	return sig == SIGBUS ? 0 : 3;
 }
 
-TEST_F(lifetime, zap_while_faulting)
+TEST_F_TIMEOUT(lifetime, zap_while_faulting, LONG_TIMEOUT)
 {
 	unsigned int round, i;
 

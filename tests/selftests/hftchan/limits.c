@@ -329,7 +329,7 @@ static void nothing(int sig)
 }
 
 /* a signal ends the wait for pages, and nothing of them is left */
-TEST_F(limits, signal)
+TEST_F_TIMEOUT(limits, signal, LONG_TIMEOUT)
 {
 	struct sigaction action = { .sa_handler = nothing };
 	int tries, ret = 0;

@@ -46,7 +46,7 @@ FIXTURE_TEARDOWN(mmap)
 /* word @i of fill()'s pattern stands at byte i * 8 of the ring: part of it, found anywhere */
 static bool holds_part(const unsigned char *addr, size_t from, size_t bytes)
 {
-	const uint64_t *word = (const uint64_t *)(const void *)addr;
+	const __u64 *word = (const __u64 *)(const void *)addr;
 	size_t i;
 
 	for (i = 0; i < bytes / sizeof(*word); i++)
@@ -59,10 +59,12 @@ static bool holds_part(const unsigned char *addr, size_t from, size_t bytes)
 
 TEST_F(mmap, rights)
 {
-	const uint64_t shared[] = {
+	const __u64 shared[] = {
 		0, self->c.control->sender_offset, self->c.control->ring_offset,
 	};
-	const uint64_t tx[] = { self->c.control->sender_tx_offset, self->c.control->ring_tx_offset };
+	const __u64 tx[] = {
+		self->c.control->sender_tx_offset, self->c.control->ring_tx_offset,
+	};
 	const int fds[] = { self->ro, self->c.fd };
 	int other = open_node(self->c.name, O_RDWR);
 	size_t i, j;
@@ -150,7 +152,7 @@ TEST_F(mmap, mprotect)
 
 TEST_F(mmap, parts_of_the_ring)
 {
-	const uint64_t starts[] = { self->c.control->ring_offset, self->c.control->ring_tx_offset };
+	const __u64 starts[] = { self->c.control->ring_offset, self->c.control->ring_tx_offset };
 	const size_t size = self->c.ring_bytes;
 	const struct {
 		long long from;
@@ -192,7 +194,7 @@ TEST_F(mmap, parts_of_the_ring)
 
 TEST_F(mmap, parts_of_the_pages)
 {
-	const uint64_t starts[] = {
+	const __u64 starts[] = {
 		0, self->c.control->sender_offset, self->c.control->sender_tx_offset,
 	};
 	size_t i;
@@ -215,7 +217,7 @@ TEST_F(mmap, parts_of_the_pages)
 
 TEST_F(mmap, wrong_offsets)
 {
-	const uint64_t far[] = {
+	const __u64 far[] = {
 		1ULL << 30, 1ULL << 40, HFTCHAN_RING_SIZE_MAX, HFTCHAN_RING_SIZE_MAX + HUGE_BYTES,
 		1ULL << 48, 1ULL << 55, 1ULL << 62, INT64_MAX & ~(HUGE_BYTES - 1), 1ULL << 63,
 		(1ULL << 63) + self->c.control->ring_offset,
@@ -225,9 +227,9 @@ TEST_F(mmap, wrong_offsets)
 
 	for (i = 0; i < ARRAY_SIZE(far); i++) {
 		EXPECT_EQ(-EINVAL, try_map(self->c.fd, HUGE_BYTES, PROT_READ, MAP_SHARED, far[i]))
-			TH_LOG("%#llx", (unsigned long long)far[i]);
+			TH_LOG("%#llx", far[i]);
 		EXPECT_EQ(-EINVAL, try_map(self->c.fd, SMALL, PROT_READ, MAP_SHARED, far[i]))
-			TH_LOG("%#llx", (unsigned long long)far[i]);
+			TH_LOG("%#llx", far[i]);
 	}
 	/* the end of it is beyond what an offset can say: the kernel may find that by itself */
 	ret = try_map(self->c.fd, 2 * HUGE_BYTES, PROT_READ, MAP_SHARED, -HUGE_BYTES);
@@ -265,7 +267,7 @@ TEST_F(mmap, partial_views)
 
 TEST_F(mmap, addresses)
 {
-	const uint64_t ring = self->c.control->ring_offset;
+	const __u64 ring = self->c.control->ring_offset;
 	unsigned char *hole = reserve_aligned(3 * HUGE_BYTES);
 	size_t i;
 
@@ -469,8 +471,8 @@ static void touch_all(struct race *r)
 	size_t i;
 
 	for (i = 0; i < PAGES; i++) {
-		uint64_t *word = (void *)(r->ring + i * HUGE_BYTES);
-		uint64_t expected = SEED + i * (HUGE_BYTES / 8) * 0x9e3779b97f4a7c15ULL;
+		__u64 *word = (void *)(r->ring + i * HUGE_BYTES);
+		__u64 expected = SEED + i * (HUGE_BYTES / 8) * 0x9e3779b97f4a7c15ULL;
 
 		if (READ_ONCE(*word) != expected)
 			__atomic_fetch_add(&r->wrong, 1, __ATOMIC_RELAXED);
@@ -513,7 +515,7 @@ static void race(struct __test_metadata *_metadata, const struct channel *c, int
 	EXPECT_EQ(0, r.wrong);
 }
 
-TEST_F(mmap, faults_at_the_same_moment)
+TEST_F_TIMEOUT(mmap, faults_at_the_same_moment, LONG_TIMEOUT)
 {
 	race(_metadata, &self->c, self->ro, false);
 	race(_metadata, &self->c, self->c.fd, true);
@@ -595,8 +597,8 @@ TEST_F(mmap, fork)
 		EXPECT_GT(0, madvise(v.sender_tx, HFTCHAN_PAGE_BYTES, MADV_DOFORK));
 		EXPECT_EQ(0, run_child(forked, &v));
 		EXPECT_EQ(-1, first_difference(v.ring, self->c.ring_bytes, SEED));
-		WRITE_ONCE(*(uint64_t *)v.sender_tx, 7);
-		EXPECT_EQ(7, READ_ONCE(*(uint64_t *)v.sender));
+		WRITE_ONCE(*(__u64 *)v.sender_tx, 7);
+		EXPECT_EQ(7, READ_ONCE(*(__u64 *)v.sender));
 	}
 	EXPECT_EQ(0, probe_write(v.tx));
 	munmap(v.sender, HFTCHAN_PAGE_BYTES);
@@ -611,7 +613,7 @@ TEST_F(mmap, readers_of_proc)
 		"/proc/self/maps", "/proc/self/smaps", "/proc/self/smaps_rollup",
 		"/proc/self/numa_maps",
 	};
-	uint64_t entry;
+	__u64 entry;
 	size_t i;
 	int fd;
 
@@ -631,9 +633,8 @@ TEST_F(mmap, readers_of_proc)
 	}
 	fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
 	ASSERT_LE(0, fd);
-	for (i = 0; i < self->c.ring_bytes; i += HUGE_BYTES / 4)
-		EXPECT_EQ(sizeof(entry), pread(fd, &entry, sizeof(entry),
-					       ((uintptr_t)self->ring + i) / SMALL * sizeof(entry)));
+	for (i = (uintptr_t)self->ring; i < (uintptr_t)self->ring + self->c.ring_bytes; i += SMALL)
+		EXPECT_EQ(8, pread(fd, &entry, 8, i / SMALL * 8));
 	close(fd);
 	EXPECT_EQ(0, write_file("/proc/self/clear_refs", "1"));
 	EXPECT_EQ(0, mlockall(MCL_CURRENT | MCL_FUTURE));

@@ -81,7 +81,7 @@ static int create_on(numa_data *self, int node, unsigned int pages, int *out_nod
 /* 0, when all @pages of the ring lie on @node by every account, or the line that says otherwise */
 static int lies_on(const numa_data *self, int node, unsigned int pages)
 {
-	uint64_t counts[MAX_NODES];
+	__u64 counts[MAX_NODES];
 	struct hftchan_ioc_info args = {
 		.size = sizeof(args),
 		.nr_nodes = MAX_NODES,
@@ -127,7 +127,7 @@ static long long free_kib(int node)
 	return at ? strtoll(at + strlen("MemFree:"), NULL, 10) : -ENOENT;
 }
 
-TEST_F(numa, each_node)
+TEST_F_TIMEOUT(numa, each_node, LONG_TIMEOUT)
 {
 	/* many, since what each CPU holds back of a node's free pages is no part of the account */
 	const unsigned int pages = 128;
@@ -283,12 +283,12 @@ TEST_F(numa, cpuset)
 }
 
 /* More than the node has: nothing comes from another one, and all of it goes back. */
-TEST_F(numa, node_has_too_little)
+TEST_F_TIMEOUT(numa, node_has_too_little, LONG_TIMEOUT)
 {
 	long long held = held_bytes(self->control_fd), free_before, free_after;
 	char max_mib[64];
 	struct hftchan_ioc_create args;
-	uint64_t pages = 1;
+	__u64 pages = 1;
 	int node;
 
 	if (self->nodes[1] < 0)
@@ -297,8 +297,8 @@ TEST_F(numa, node_has_too_little)
 	free_before = free_kib(node);
 	ASSERT_LT(0, free_before);
 	if (free_before > 4 << 20)
-		SKIP(return, "node %d has %lld MiB free, too much to take", node, free_before >> 10);
-	while (pages * (HUGE_BYTES >> 10) <= (uint64_t)free_before)
+		SKIP(return, "node %d has %lld KiB free, too much to take", node, free_before);
+	while (pages * (HUGE_BYTES >> 10) <= (__u64)free_before)
 		pages *= 2;
 	ASSERT_LT(0, read_file(MODULE_PARAMS "/max_mib", max_mib, sizeof(max_mib)));
 	ASSERT_EQ(0, write_file(MODULE_PARAMS "/max_mib", "1000000"));
@@ -313,7 +313,8 @@ TEST_F(numa, node_has_too_little)
 	EXPECT_EQ(held, held_finally(self->control_fd, held));
 	EXPECT_FALSE(node_exists(self->name));
 	free_after = free_kib(node);
-	EXPECT_LE(free_before - (32 << 10), free_after);
+	/* but for what CPUs hold back of it */
+	EXPECT_LE(free_before - (128 << 10), free_after);
 	EXPECT_EQ(0, create_on(self, node, 4, &node));
 }
 

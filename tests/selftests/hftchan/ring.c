@@ -19,18 +19,18 @@
  */
 struct ring {
 	unsigned char *slots;
-	uint64_t mask, slot_size;
-	uint32_t payload_offset;
+	__u64 mask, slot_size;
+	__u32 payload_offset;
 };
 
-static uint64_t *state_of(const struct ring *r, uint64_t seq)
+static __u64 *state_of(const struct ring *r, __u64 seq)
 {
-	return (uint64_t *)(void *)(r->slots + (seq & r->mask) * r->slot_size);
+	return (__u64 *)(void *)(r->slots + (seq & r->mask) * r->slot_size);
 }
 
-static uint64_t *payload_of(const struct ring *r, uint64_t seq)
+static __u64 *payload_of(const struct ring *r, __u64 seq)
 {
-	return state_of(r, seq) + r->payload_offset / sizeof(uint64_t);
+	return state_of(r, seq) + r->payload_offset / sizeof(__u64);
 }
 
 static void view(struct ring *r, const struct channel *c, void *slots)
@@ -43,15 +43,15 @@ static void view(struct ring *r, const struct channel *c, void *slots)
 
 /* ---- sender -------------------------------------------------------------------------------- */
 
-static void mark(const struct ring *r, uint64_t seq)
+static void mark(const struct ring *r, __u64 seq)
 {
 	__atomic_store_n(state_of(r, seq), DIRTY | seq, __ATOMIC_RELAXED);
 }
 
 /* @salt: says which sender it was */
-static void send_message(const struct ring *r, uint64_t seq, uint64_t salt)
+static void send_message(const struct ring *r, __u64 seq, __u64 salt)
 {
-	uint64_t *word = payload_of(r, seq);
+	__u64 *word = payload_of(r, seq);
 	unsigned int i;
 
 	for (i = 0; i < NR_WORDS; i++)
@@ -62,12 +62,12 @@ static void send_message(const struct ring *r, uint64_t seq, uint64_t salt)
 }
 
 /* the newest message that is committed, by looking at every slot */
-static uint64_t newest(const struct ring *r)
+static __u64 newest(const struct ring *r)
 {
-	uint64_t i, max = 0;
+	__u64 i, max = 0;
 
 	for (i = 0; i <= r->mask; i++) {
-		uint64_t v = __atomic_load_n(state_of(r, i), __ATOMIC_ACQUIRE);
+		__u64 v = __atomic_load_n(state_of(r, i), __ATOMIC_ACQUIRE);
 
 		if (!(v & DIRTY) && v > max)
 			max = v;
@@ -76,7 +76,7 @@ static uint64_t newest(const struct ring *r)
 }
 
 /* the role, its view, the two marks, the epoch: 0 or -errno */
-static int begin(const struct channel *c, int fd, struct ring *r, uint64_t *seq)
+static int begin(const struct channel *c, int fd, struct ring *r, __u64 *seq)
 {
 	int ret = attach_tx(fd);
 
@@ -99,10 +99,10 @@ static int begin(const struct channel *c, int fd, struct ring *r, uint64_t *seq)
 
 enum result { EMPTY, GOOD, LAPPED, BAD };
 
-static enum result receive(const struct ring *r, uint64_t seq, uint64_t *salt)
+static enum result receive(const struct ring *r, __u64 seq, __u64 *salt)
 {
-	uint64_t v = __atomic_load_n(state_of(r, seq), __ATOMIC_ACQUIRE), words[NR_WORDS];
-	uint64_t *word = payload_of(r, seq);
+	__u64 v = __atomic_load_n(state_of(r, seq), __ATOMIC_ACQUIRE), words[NR_WORDS];
+	__u64 *word = payload_of(r, seq);
 	unsigned int i;
 
 	if (v != seq)
@@ -127,17 +127,17 @@ static enum result receive(const struct ring *r, uint64_t seq, uint64_t *salt)
  * @last: newest seq of @good
  */
 struct tally {
-	uint64_t good, lost, bad, last;
+	__u64 good, lost, bad, last;
 };
 
 /* from @from until message @to is there or gone */
-static void receive_all(const struct ring *r, uint64_t from, uint64_t to, struct tally *t)
+static void receive_all(const struct ring *r, __u64 from, __u64 to, struct tally *t)
 {
-	uint64_t seq = from, salt;
+	__u64 seq = from, salt;
 
 	memset(t, 0, sizeof(*t));
 	while (seq <= to) {
-		uint64_t next;
+		__u64 next;
 
 		switch (receive(r, seq, &salt)) {
 		case EMPTY:
@@ -231,7 +231,7 @@ FIXTURE_TEARDOWN(ring)
 struct orders {
 	ring_data *self;
 	unsigned int messages;	/* to send when the sender is told to */
-	uint64_t salt;
+	__u64 salt;
 };
 
 static int sender(int fd, void *arg)
@@ -239,7 +239,7 @@ static int sender(int fd, void *arg)
 	struct orders *o = arg;
 	int own = open_node(o->self->c.name, O_RDWR);
 	struct ring r;
-	uint64_t seq, end;
+	__u64 seq, end;
 
 	CHECK(own >= 0);
 	CHECK_EQ(0, begin(&o->self->c, own, &r, &seq));
@@ -266,7 +266,7 @@ TEST_F(ring, late_receiver)
 {
 	struct orders o = { .self = self, .messages = variant->messages, .salt = 5 };
 	struct child child = spawn(sender, &o);
-	uint64_t salt = 0, seq, first, good = 0;
+	__u64 salt = 0, seq, first, good = 0;
 
 	ASSERT_LT(0, child.pid);
 	ASSERT_TRUE(hear(child.fd));
@@ -313,7 +313,7 @@ static int reader(int fd, void *arg)
 }
 
 /* Sender flat out, two receivers beside it: nothing torn, and every message is read or counted. */
-TEST_F(ring, receivers_beside_a_sender)
+TEST_F_TIMEOUT(ring, receivers_beside_a_sender, LONG_TIMEOUT)
 {
 	struct tally *tallies = mmap(NULL, 4096, PROT_READ | PROT_WRITE,
 				     MAP_SHARED | MAP_ANONYMOUS, -1, 0);
@@ -347,23 +347,24 @@ static int sends_for_ever(int fd, void *arg)
 	struct orders *o = arg;
 	int own = open_node(o->self->c.name, O_RDWR);
 	struct ring r;
-	uint64_t seq;
+	__u64 seq;
 
 	CHECK(own >= 0);
 	CHECK_EQ(0, begin(&o->self->c, own, &r, &seq));
 	for (;; seq++)
 		send_message(&r, seq, o->salt);
+	return 0;
 }
 
 /* Killed anywhere in a message: what was committed stays, the next one goes on behind it. */
-TEST_F(ring, killed_senders)
+TEST_F_TIMEOUT(ring, killed_senders, LONG_TIMEOUT)
 {
-	uint64_t epoch, salt, last = 0;
+	__u64 epoch, salt, last = 0;
 
 	for (epoch = 1; epoch <= 8; epoch++) {
 		struct orders o = { .self = self, .salt = epoch };
 		struct child child = spawn(sends_for_ever, &o);
-		uint64_t reached, seq, held;
+		__u64 reached, seq, held;
 
 		ASSERT_LT(0, child.pid);
 		while (self->c.control->epoch < epoch || newest(&self->rx) < last + 100)
@@ -381,8 +382,8 @@ TEST_F(ring, killed_senders)
 			seq = last + 1;
 		for (; seq <= reached; seq++) {
 			EXPECT_EQ(GOOD, receive(&self->rx, seq, &salt))
-				TH_LOG("seq %llu, newest %llu", (unsigned long long)seq,
-				       (unsigned long long)reached);
+				TH_LOG("seq %llu, newest %llu", seq,
+				       reached);
 			EXPECT_EQ(epoch, salt);
 		}
 		last = reached;
@@ -397,7 +398,7 @@ static int sends_without_faults(int fd, void *arg)
 	int own = open_node(o->self->c.name, O_RDWR);
 	struct rusage before, after;
 	struct ring r;
-	uint64_t seq, end;
+	__u64 seq, end;
 
 	CHECK_EQ(0, begin(&o->self->c, own, &r, &seq));
 	end = seq + o->messages;
@@ -413,7 +414,7 @@ static int sends_without_faults(int fd, void *arg)
 TEST_F(ring, no_faults)
 {
 	struct orders o = { .self = self, .messages = variant->nr_slots };
-	uint64_t seq, salt, first = 3, good = 0;
+	__u64 seq, salt, first = 3, good = 0;
 	struct rusage before, after;
 
 	EXPECT_EQ(0, run_child(sends_without_faults, &o));

@@ -85,7 +85,7 @@ TEST_F(roles, only_one)
 TEST_F(roles, epochs)
 {
 	const struct hftchan_control *p = self->c.control;
-	uint64_t epoch;
+	__u64 epoch;
 
 	for (epoch = 1; epoch <= 5; epoch++) {
 		ASSERT_EQ(0, attach_tx(self->tx));
@@ -161,7 +161,7 @@ static int contestant(int fd, void *arg)
 	return 0;
 }
 
-TEST_F(roles, contest)
+TEST_F_TIMEOUT(roles, contest, LONG_TIMEOUT)
 {
 	struct contest *t = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
 				 -1, 0);
@@ -200,10 +200,10 @@ TEST_F(roles, detach_takes_the_views)
 	sender_tx = map_sender_tx(&self->c, self->tx);
 	ASSERT_NE(NULL, sender_tx);
 	fill(tx, self->c.ring_bytes, 1);
-	WRITE_ONCE(*(uint64_t *)sender_tx, 42);
+	WRITE_ONCE(*(__u64 *)sender_tx, 42);
 	ASSERT_EQ(0, start_tx(self->tx, 1));
-	WRITE_ONCE(*(uint64_t *)sender_tx, 43);
-	EXPECT_EQ(43, READ_ONCE(*(uint64_t *)sender));
+	WRITE_ONCE(*(__u64 *)sender_tx, 43);
+	EXPECT_EQ(43, READ_ONCE(*(__u64 *)sender));
 	ASSERT_EQ(0, detach_tx(self->tx));
 
 	EXPECT_EQ(SIGBUS, probe_write(tx));
@@ -224,7 +224,7 @@ TEST_F(roles, detach_takes_the_views)
 	ASSERT_EQ(0, detach_tx(self->c.fd));
 	/* no receiver noticed */
 	EXPECT_EQ(-1, first_difference(self->ring, self->c.ring_bytes, 1));
-	EXPECT_EQ(43, READ_ONCE(*(uint64_t *)sender));
+	EXPECT_EQ(43, READ_ONCE(*(__u64 *)sender));
 	munmap(tx, self->c.ring_bytes);
 	munmap(sender_tx, HFTCHAN_PAGE_BYTES);
 	munmap(sender, HFTCHAN_PAGE_BYTES);
@@ -408,7 +408,7 @@ static int shares_memory(void *arg)
 
 	if (start_tx(s->tx, 1))
 		return 2;
-	WRITE_ONCE(*(uint64_t *)s->ring, 99);
+	WRITE_ONCE(*(__u64 *)s->ring, 99);
 	if (try_map(s->tx, s->c->ring_bytes, PROT_READ | PROT_WRITE, MAP_SHARED,
 		    s->c->control->ring_tx_offset))
 		return 3;
@@ -417,7 +417,7 @@ static int shares_memory(void *arg)
 
 TEST_F(roles, a_process_with_the_same_memory_uses_it)
 {
-	static _Alignas(16) char stack[65536];
+	static char stack[65536];
 	struct same_memory s = { .c = &self->c, .tx = self->tx };
 	int status;
 	pid_t pid;
@@ -429,7 +429,7 @@ TEST_F(roles, a_process_with_the_same_memory_uses_it)
 	ASSERT_LT(0, pid);
 	ASSERT_EQ(pid, waitpid(pid, &status, 0));
 	EXPECT_EQ(0, status);
-	EXPECT_EQ(99, READ_ONCE(*(uint64_t *)self->ring));
+	EXPECT_EQ(99, READ_ONCE(*(__u64 *)self->ring));
 	/* it has ended, the memory has not */
 	EXPECT_EQ(-EBUSY, attach_tx(self->c.fd));
 	EXPECT_EQ(0, probe_write(s.ring));
@@ -517,7 +517,7 @@ static int is_killed(int fd, void *arg)
 	CHECK_EQ(0, attach_tx(own));
 	tx = map_ring_tx(&self->c, own);
 	CHECK(tx);
-	WRITE_ONCE(*(uint64_t *)tx, 1);
+	WRITE_ONCE(*(__u64 *)tx, 1);
 	CHECK_EQ(0, start_tx(own, 1));
 	/* into a queue that nobody reads: both of its ends sit in our own other socket */
 	CHECK_EQ(0, socketpair(AF_UNIX, SOCK_STREAM, 0, sv));
@@ -526,17 +526,18 @@ static int is_killed(int fd, void *arg)
 	/* and into another process */
 	CHECK(send_fd(fd, own));
 	for (;;)
-		WRITE_ONCE(*(uint64_t *)tx, READ_ONCE(*(uint64_t *)tx) + 1);
+		WRITE_ONCE(*(__u64 *)tx, READ_ONCE(*(__u64 *)tx) + 1);
+	return 0;
 }
 
 TEST_F(roles, kill_ends_it)
 {
-	uint64_t round;
+	__u64 round;
 
 	for (round = 1; round <= 3; round++) {
 		struct child child = spawn(is_killed, self);
 		int queue, leaked;
-		uint64_t seen;
+		__u64 seen;
 
 		ASSERT_LT(0, child.pid);
 		queue = receive_fd(child.fd);
@@ -554,7 +555,7 @@ TEST_F(roles, kill_ends_it)
 		EXPECT_EQ(round, self->c.control->nr_deaths);
 		EXPECT_EQ(HFTCHAN_SENDER_DIED, self->c.control->sender_state);
 		EXPECT_EQ(0, holder_pid(leaked));
-		seen = READ_ONCE(*(uint64_t *)self->ring);
+		seen = READ_ONCE(*(__u64 *)self->ring);
 		/* the leaked file is one like any other now, and gets it as any other */
 		EXPECT_EQ(-EPERM, start_tx(leaked, 1));
 		EXPECT_EQ(0, attach_tx(leaked));
@@ -562,7 +563,7 @@ TEST_F(roles, kill_ends_it)
 		EXPECT_EQ(0, detach_tx(leaked));
 		EXPECT_EQ(0, attach_tx(self->tx));
 		EXPECT_EQ(0, detach_tx(self->tx));
-		EXPECT_EQ(seen, READ_ONCE(*(uint64_t *)self->ring));
+		EXPECT_EQ(seen, READ_ONCE(*(__u64 *)self->ring));
 		close(leaked);
 		close(queue);
 	}
@@ -665,7 +666,7 @@ static int waits_in_shared_memory(void *arg)
 
 static int leaves_memory_behind(int fd, void *arg)
 {
-	static _Alignas(16) char stack[65536];
+	static char stack[65536];
 	roles_data *self = arg;
 
 	CHECK_EQ(0, attach_tx(self->tx));
@@ -675,7 +676,7 @@ static int leaves_memory_behind(int fd, void *arg)
 	return 1;
 }
 
-/* killed, but its memory is still in use: said to be on its way out, and the role held until then */
+/* killed, but its memory is still in use: said to be on its way out, the role held until then */
 TEST_F(roles, holder_exits_slowly)
 {
 	struct hftchan_ioc_info i;
