@@ -194,7 +194,8 @@ tap "three receivers get all of it" broadcast
 
 bench()
 {
-	status 0 "$bin" bench ping --processes --backend dev --seconds 1 --payload 8,400 -j &&
+	# not to measure: two emulated cores of a busy host hardly ever run at the same time
+	status 0 "$bin" bench ping --processes --backend dev --seconds 0.1 --payload 400 -j &&
 		has "$tmp/out" '"backend": ?"dev"' && has "$tmp/out" '"payload": ?400' &&
 		! compgen -G '/dev/hftchan-bench-*'
 }
