@@ -1008,7 +1008,7 @@ static void set_backend(struct bench *b, const char *text)
 			b->backend = backends[i];
 			return;
 		}
-	tool_usage(&command, "--backend: '%s' is no backend of two processes; there are: shm, dev",
+	tool_usage(&command, "--backend: '%s' is no backend of processes; there are: shm, dev",
 		   text);
 }
 
@@ -1121,7 +1121,7 @@ int cmd_bench(int argc, char **argv)
 	if (strcmp(argv[optind], "ping") != 0)
 		tool_usage(&command, "%s: no such benchmark; there is: ping", argv[optind]);
 	if (backend && !b.processes)
-		tool_usage(&command, "--backend goes with --processes: threads use local: channels");
+		tool_usage(&command, "--backend is for --processes: threads use local: channels");
 	status = choose_cpus(&b);
 	if (status)
 		return status;

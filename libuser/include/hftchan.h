@@ -233,7 +233,7 @@ HFTCHAN_API int hftchan_open(const char *name, const struct hftchan_expect *expe
 /* hftchan_close() - give the handle back; senders and receivers made from it live on. NULL: fine */
 HFTCHAN_API void hftchan_close(struct hftchan *ch);
 
-#define HFTCHAN_DESTROY_FORCE	(1U << 0)	/* also under a live sender; dev: while it is open */
+#define HFTCHAN_DESTROY_FORCE	(1U << 0)	/* also under a live sender, or open (dev:) */
 
 /**
  * hftchan_destroy() - remove a channel's name and free its memory when the last mapping is gone

@@ -128,8 +128,8 @@ static int resolve_bare(const char *name, bool create, const struct backend **ba
 				    "%s: there are two, %s%s and %s%s; say which", name,
 				    (*backend)->prefix, name, other->prefix, name);
 	return hftchan_fail(ENOENT,
-			    "%s: no such channel: it means %s%s, as " HFTCHAN_CONTROL_NODE " %s; there is %s%s: say that",
-			    name, (*backend)->prefix, name,
+			    "%s: no such channel: it means %s%s, as %s %s; there is %s%s: say that",
+			    name, (*backend)->prefix, name, HFTCHAN_CONTROL_NODE,
 			    *backend == &hftchan_dev ? "exists" : "does not exist", other->prefix,
 			    name);
 }
@@ -158,7 +158,7 @@ static int resolve(const char *name, bool create, const struct backend **backend
 	bare = colon + 1;
 	if (!strncmp(name, "raw:", prefix))
 		return hftchan_fail(EOPNOTSUPP,
-				    "%s: backend \"raw:\" is not in this build; use dev:, shm: or local:",
+				    "%s: raw: is not in this build; use dev:, shm: or local:",
 				    name);
 	for (i = 0; i < sizeof(backends) / sizeof(backends[0]); i++) {
 		if (strncmp(name, backends[i]->prefix, prefix))

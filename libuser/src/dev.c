@@ -18,6 +18,7 @@
 
 #define REGION_UNIT	(64ULL << 10)
 #define NODES_MAX	1024	/* that INFO takes */
+#define MIB_LL		(1ULL << 20)	/* what is divided by it fits "%llu" */
 
 /* 0 or -errno; without a message */
 static int call(int fd, unsigned long request, void *arg)
@@ -30,8 +31,8 @@ static int call(int fd, unsigned long request, void *arg)
 static int no_module(const char *full)
 {
 	return hftchan_fail(EOPNOTSUPP,
-			    "%s: the kernel module is not loaded (no " HFTCHAN_CONTROL_NODE "); load it: modprobe hftchan, see hftchan(4), or use shm:%s",
-			    full, hftchan_bare_name(full));
+			    "%s: the kernel module is not loaded (no %s); load it: modprobe hftchan, see hftchan(4), or use shm:%s",
+			    full, HFTCHAN_CONTROL_NODE, hftchan_bare_name(full));
 }
 
 static int ask_limits(int fd, struct hftchan_ioc_limits *limits)
@@ -84,18 +85,18 @@ static int limit_reached(const char *full, int fd, uint64_t bytes)
 				    full, l.out_nr_channels, l.out_max_channels);
 	if (l.out_bytes + bytes > l.out_max_bytes)
 		return hftchan_fail(ENOSPC,
-				    "%s: the ring needs %" PRIu64 " MiB, all rings hold %" PRIu64 " of at most %" PRIu64 " MiB; destroy what is not needed, or raise the module's max_mib",
-				    full, bytes / MIB, (uint64_t)l.out_bytes / MIB,
-				    (uint64_t)l.out_max_bytes / MIB);
+				    "%s: the ring needs %llu MiB, all rings hold %llu of at most %llu MiB; destroy what is not needed, or raise the module's max_mib",
+				    full, bytes / MIB_LL, l.out_bytes / MIB_LL,
+				    l.out_max_bytes / MIB_LL);
 	if (l.out_bytes_uid + bytes > l.out_max_bytes_uid)
 		return hftchan_fail(ENOSPC,
-				    "%s: the ring needs %" PRIu64 " MiB, those of uid %d hold %" PRIu64 " of at most %" PRIu64 " MiB; destroy what is not needed, or raise the module's max_mib_per_uid",
-				    full, bytes / MIB, getuid(), (uint64_t)l.out_bytes_uid / MIB,
-				    (uint64_t)l.out_max_bytes_uid / MIB);
+				    "%s: the ring needs %llu MiB, those of uid %d hold %llu of at most %llu MiB; destroy what is not needed, or raise the module's max_mib_per_uid",
+				    full, bytes / MIB_LL, getuid(), l.out_bytes_uid / MIB_LL,
+				    l.out_max_bytes_uid / MIB_LL);
 	return hftchan_fail(ENOSPC,
-			    "%s: the ring needs %" PRIu64 " KiB, uid %d has %" PRIu64 " KiB locked, and RLIMIT_MEMLOCK is %" PRIu64 " KiB; raise it: ulimit -l, or memlock in limits.conf(5)",
-			    full, bytes / 1024, getuid(), (uint64_t)l.out_locked_bytes / 1024,
-			    (uint64_t)memlock.rlim_cur / 1024);
+			    "%s: the ring needs %llu KiB, uid %d has %llu KiB locked, and RLIMIT_MEMLOCK is %llu KiB; raise it: ulimit -l, or memlock in limits.conf(5)",
+			    full, bytes / 1024ULL, getuid(), l.out_locked_bytes / 1024,
+			    memlock.rlim_cur / 1024ULL);
 }
 
 static int not_allowed(const char *full, const struct hftchan_attr *a)
@@ -127,9 +128,8 @@ static int not_created(const char *full, int err, int fd, const struct hftchan_a
 		return limit_reached(full, fd, bytes);
 	case -ENOMEM:
 		return hftchan_fail(ENOMEM,
-				    "%s: node %d gave %" PRIu64 " of %" PRIu64 " free 2-MiB pages; free memory there, then: echo 1 > /proc/sys/vm/compact_memory; or make channels early after boot, or raise the memory cgroup's limit",
-				    full, c->out_node, (uint64_t)c->out_nr_pages,
-				    bytes / HUGE_PAGE);
+				    "%s: node %d gave %llu of %llu free 2-MiB pages; free memory there, then: echo 1 > /proc/sys/vm/compact_memory; or make channels early after boot, or raise the memory cgroup's limit",
+				    full, c->out_node, c->out_nr_pages, bytes / (2 * MIB_LL));
 	case -EINTR:
 		return hftchan_fail(EINTR,
 				    "%s: a signal came while its pages were allocated, nothing is left of them; try again",

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: MIT
 #
 # A test of this directory over dev:, in the virtual machine: the one that it is called as.
-# Not a list of them: that is tests/vm/guest, with a link to this file for each; tests about files in
-# /dev/shm, or without a channel, have none.
+# Not a list of them: that is tests/vm/guest, with a link to this file for each; tests about files
+# in /dev/shm, or without a channel, have none.
 # Prints the program's TAP; of cmocka's programs if the suite asks for it.
 
 name=$(basename "$0" .sh)

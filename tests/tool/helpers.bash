@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 #
 # What the tests of the command `hftchan` share: to run it, and to say why its answer is wrong.
-# Not a test: they source it, after tests/tap.sh, with $bin (the command) and $tmp (a directory) set.
+# Not a test: they source it, after tests/tap.sh, and set $bin (the command), $tmp (a directory).
 # Each function fails, and says why, when things are not as they should be.
 
 : "${bin:=}" "${tmp:=}"
