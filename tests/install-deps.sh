@@ -3,7 +3,7 @@
 #
 # Installs the Debian packages that building, the demo and the tests need, if they are missing.
 # Not called by `make` alone: only by `make demo` and `make check`.
-# Usage: tests/install-deps.sh [build|test|vm|dkms|lint]...    (default: all groups)
+# Usage: tests/install-deps.sh [build|test|vm|dkms|lint]...    (default: all but dkms)
 set -euo pipefail
 
 declare -A group=(
@@ -24,7 +24,7 @@ die()
 }
 
 groups=("$@")
-[ $# -gt 0 ] || groups=(build test vm dkms lint)
+[ $# -gt 0 ] || groups=(build test vm lint)
 wanted=()
 for name in "${groups[@]}"; do
 	[ -n "${group[$name]:-}" ] || die "$name: no such group; there are: ${!group[*]}"
