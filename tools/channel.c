@@ -71,6 +71,7 @@ enum {
 	KEY_TYPE_TAG,
 	KEY_FIRST_SEQ,
 	KEY_FORCE,
+	KEY_ZAP,
 };
 
 static const struct tool_option create_options[] = {
@@ -546,6 +547,7 @@ int cmd_check(int argc, char **argv)
 static const struct tool_option destroy_options[] = {
 	{ "force", KEY_FORCE, NULL,
 	  "also under a live sender; dev: while it is open; shm: what is no valid channel" },
+	{ "zap", KEY_ZAP, NULL, "dev: with --force: free the ring now, also from under its users" },
 	{ NULL, 0, NULL, NULL },
 };
 
@@ -556,9 +558,10 @@ static const struct tool_command destroy_command = {
 int cmd_destroy(int argc, char **argv)
 {
 	unsigned int flags = 0;
+	int key;
 
-	while (tool_getopt(&destroy_command, argc, argv) != -1)
-		flags = HFTCHAN_DESTROY_FORCE;
+	while ((key = tool_getopt(&destroy_command, argc, argv)) != -1)
+		flags |= key == KEY_ZAP ? HFTCHAN_DESTROY_ZAP : HFTCHAN_DESTROY_FORCE;
 	if (!hftchan_destroy(argv[optind], flags))
 		return TOOL_OK;
 	tool_library_error();

@@ -234,19 +234,22 @@ HFTCHAN_API int hftchan_open(const char *name, const struct hftchan_expect *expe
 HFTCHAN_API void hftchan_close(struct hftchan *ch);
 
 #define HFTCHAN_DESTROY_FORCE	(1U << 0)	/* also under a live sender, or open (dev:) */
+#define HFTCHAN_DESTROY_ZAP	(1U << 1)	/* with FORCE, dev: free the ring from under everybody */
 
 /**
  * hftchan_destroy() - remove a channel's name and free its memory when the last mapping is gone
  * @name: as for hftchan_open()
- * @flags: HFTCHAN_DESTROY_FORCE or 0
+ * @flags: HFTCHAN_DESTROY_* or 0
  *
  * Receivers read what is left in the ring, then get -ENODEV. With FORCE a leftover of shm: that is
  * no valid channel is removed too, but for a directory. dev: without FORCE is refused while anybody
- * has the channel open or mapped, the caller too.
+ * has the channel open or mapped, the caller too. With FORCE and ZAP the ring of a dev: channel is
+ * freed at once: whoever touches it gets SIGBUS, so this is for those that would keep it for ever.
  * Return: 0; -ENOENT, -ENOTUNIQ as for hftchan_open(), -EBUSY a sender is attached, or somebody
  * makes or destroys it now, or has it open (dev:), -EPERM, -EACCES, -EINVAL, -EBADMSG not a valid
  * channel, -EPROTONOSUPPORT another version or layout, -ENODEV somebody else has just destroyed it,
- * -EOPNOTSUPP unknown flag, or no kernel module.
+ * -EOPNOTSUPP unknown flag, ZAP elsewhere than in dev:, or no kernel module; -EINVAL also ZAP
+ * without FORCE.
  */
 HFTCHAN_API int hftchan_destroy(const char *name, unsigned int flags);
 

@@ -415,10 +415,18 @@ int hftchan_destroy(const char *name, unsigned int flags)
 
 	if (err)
 		return err;
-	if (flags & ~HFTCHAN_DESTROY_FORCE)
+	if (flags & ~(HFTCHAN_DESTROY_FORCE | HFTCHAN_DESTROY_ZAP))
 		return hftchan_fail(EOPNOTSUPP, "%s: unknown destroy flags 0x%x", full,
-				    flags & ~HFTCHAN_DESTROY_FORCE);
-	return backend->destroy(full, flags & HFTCHAN_DESTROY_FORCE);
+				    flags & ~(HFTCHAN_DESTROY_FORCE | HFTCHAN_DESTROY_ZAP));
+	if (flags & HFTCHAN_DESTROY_ZAP) {
+		if (backend != &hftchan_dev)
+			return hftchan_fail(EOPNOTSUPP,
+					    "%s: only the module can take the memory of dev: channels away; end who uses it",
+					    full);
+		if (!(flags & HFTCHAN_DESTROY_FORCE))
+			return hftchan_fail(EINVAL, "%s: zap goes with force only", full);
+	}
+	return backend->destroy(full, flags);
 }
 
 static int list_dir(const struct backend *backend, int (*fn)(const char *name, void *arg),

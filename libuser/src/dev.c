@@ -165,11 +165,12 @@ static int mode_check(const char *full, mode_t mode)
 	return 0;
 }
 
-static int destroy(int fd, const char *full, bool force)
+static int destroy(int fd, const char *full, unsigned int flags)
 {
 	struct hftchan_ioc_destroy d = {
 		.size = sizeof(d),
-		.flags = force ? HFTCHAN_DESTROY_F_FORCE : 0,
+		.flags = (flags & HFTCHAN_DESTROY_FORCE ? HFTCHAN_DESTROY_F_FORCE : 0) |
+			 (flags & HFTCHAN_DESTROY_ZAP ? HFTCHAN_DESTROY_F_ZAP : 0),
 	};
 
 	strcpy(d.name, hftchan_bare_name(full));
@@ -214,7 +215,7 @@ static int dev_create(const char *full, const struct hftchan_attr *a,
 					   "%s: its node does not appear in /dev, which is no devtmpfs; in a container have the host make it and pass its node in",
 					   full);
 		if (err)
-			destroy(fd, full, true);
+			destroy(fd, full, HFTCHAN_DESTROY_FORCE);
 	}
 	close(fd);
 	return err;
@@ -430,7 +431,7 @@ static int in_use(const char *full)
 			    full, path);
 }
 
-static int dev_destroy(const char *full, bool force)
+static int dev_destroy(const char *full, unsigned int flags)
 {
 	char path[PATH_BYTES];
 	struct stat st = { 0 };
@@ -440,7 +441,7 @@ static int dev_destroy(const char *full, bool force)
 	if (fd < 0)
 		return fd;
 	hftchan_path(path, &hftchan_dev, hftchan_bare_name(full));
-	err = destroy(fd, full, force);
+	err = destroy(fd, full, flags);
 	close(fd);
 	switch (err) {
 	case 0:

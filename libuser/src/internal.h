@@ -70,7 +70,7 @@ struct backend {
 	int (*create)(const char *full, const struct hftchan_attr *attr,
 		      const struct hftchan_control *geometry, struct hftchan **chp);
 	int (*open)(const char *full, uid_t owner, struct hftchan **chp);
-	int (*destroy)(const char *full, bool force);
+	int (*destroy)(const char *full, unsigned int flags);	/* HFTCHAN_DESTROY_* */
 	/* take the sender role and a writable view; give both back */
 	int (*take_role)(struct tx *tx);
 	void (*drop_role)(struct tx *tx);

@@ -137,9 +137,9 @@ static int local_open(const char *full, uid_t owner, struct hftchan **chp)
 			    full);
 }
 
-static int local_destroy(const char *full, bool force)
+static int local_destroy(const char *full, unsigned int flags)
 {
-	(void)force;
+	(void)flags;
 	return hftchan_fail(EINVAL,
 			    "%s has no name to destroy: it ends with its last handle", full);
 }

@@ -811,9 +811,10 @@ static int may_not_destroy(const char *full)
 			    strerror(EACCES));
 }
 
-static int shm_destroy(const char *full, bool force)
+static int shm_destroy(const char *full, unsigned int flags)
 {
 	static const uint32_t destroyed = 1;
+	const bool force = flags & HFTCHAN_DESTROY_FORCE;
 	struct paths p = paths_of(full);
 	struct hftchan_control g;
 	int lock, fd, err, gone;

@@ -290,6 +290,22 @@ in_use()
 }
 tap "destroy of a channel in use" in_use
 
+# a receiver that is stopped can't be told; its memory goes all the same
+zap()
+{
+	local subscriber
+	fresh --payload 56 --slots 65536 && start subscriber sub "$ch" &&
+		wait_for "$tmp/subscriber.err" '^joined' && kill -STOP "$subscriber" &&
+		fails 1 'zap goes with force only' destroy "$ch" --zap &&
+		status 0 "$bin" destroy "$ch" --force --zap && nothing_left || return
+	kill -CONT "$subscriber"
+	ends 135 "$subscriber" || return	# SIGBUS
+	status 0 "$bin" create "shm:$name" --payload 8 --slots 4 &&
+		fails 1 'only the module can take the memory' destroy "shm:$name" --force --zap &&
+		status 0 "$bin" destroy "shm:$name"
+}
+tap "destroy --force --zap: the ring goes from under a receiver that sleeps" zap
+
 # ---- where the pages lie
 
 nodes()

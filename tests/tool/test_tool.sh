@@ -234,6 +234,13 @@ create()
 }
 tap "create, show, check, destroy" create
 
+zap()
+{
+	fresh --payload 8 --slots 4 &&
+		fails 1 'only the module can take the memory' destroy "$ch" --force --zap && done_with
+}
+tap "destroy --zap is for dev:" zap
+
 # Killed while it fills a large ring, which takes long: it had no name yet, and leaves none.
 create_killed()
 {
