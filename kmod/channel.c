@@ -549,7 +549,7 @@ static int check_geometry(const struct hftchan_ioc_create *arg)
 
 static int alloc_control(struct hftchan_channel *ch, const struct hftchan_ioc_create *arg)
 {
-	const gfp_t gfp = GFP_USER | __GFP_ACCOUNT | __GFP_ZERO;
+	const gfp_t gfp = GFP_USER | __GFP_ACCOUNT | __GFP_ZERO | __GFP_THISNODE;
 	struct page *control = alloc_pages_node(ch->node, gfp, 0);
 	struct page *sender = alloc_pages_node(ch->node, gfp, 0);
 
