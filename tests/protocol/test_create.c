@@ -618,7 +618,9 @@ static void test_destroy(void **state)
 	struct hftchan *ch = create_channel(name, &attr), *again;
 
 	(void)state;
-	assert_int_equal(hftchan_destroy(name, 2), -EOPNOTSUPP);
+	assert_int_equal(hftchan_destroy(name, 4), -EOPNOTSUPP);
+	assert_int_equal(hftchan_destroy(name, HFTCHAN_DESTROY_ZAP),
+			 over_dev() ? -EINVAL : -EOPNOTSUPP);
 	assert_int_equal(hftchan_destroy(name, ~0U), -EOPNOTSUPP);
 	if (over_dev()) {
 		assert_int_equal(hftchan_destroy(name, 0), -EBUSY);
