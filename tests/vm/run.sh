@@ -11,7 +11,7 @@ build=${1:?usage: tests/vm/run.sh BUILD_DIR 6.1|6.12|debug [OPTION]...}
 kernel=${2:?usage: tests/vm/run.sh BUILD_DIR 6.1|6.12|debug [OPTION]...}
 shift 2
 logs=$build/vm/log/$kernel
-seconds=900
+seconds=1800
 [ "$kernel" != debug ] || seconds=3600
 
 mkdir -p "$logs"
