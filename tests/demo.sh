@@ -125,7 +125,8 @@ create()
 	"$hftchan" create "$channel" --payload "${2:-1472}" --slots "$1" --varlen "${where[@]}"
 	[ "$node" != -1 ] || return 0
 	# each page was asked where it lies
-	placed=$("$hftchan" show "$channel" | awk '$1 == "pages_on_node" && $3 { print $2 }' | xargs)
+	placed=$("$hftchan" show "$channel" |
+		awk '$1 == "pages_on_node" && $3 { printf "%s%s", sep, $2; sep = " " }')
 	if [ "$placed" = "$node" ]; then
 		echo "    every page of the ring lies on node $node"
 	else

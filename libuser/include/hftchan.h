@@ -234,7 +234,7 @@ HFTCHAN_API int hftchan_open(const char *name, const struct hftchan_expect *expe
 HFTCHAN_API void hftchan_close(struct hftchan *ch);
 
 #define HFTCHAN_DESTROY_FORCE	(1U << 0)	/* also under a live sender, or open (dev:) */
-#define HFTCHAN_DESTROY_ZAP	(1U << 1)	/* with FORCE, dev: free the ring from under everybody */
+#define HFTCHAN_DESTROY_ZAP	(1U << 1)	/* dev:, with FORCE: free the ring now */
 
 /**
  * hftchan_destroy() - remove a channel's name and free its memory when the last mapping is gone

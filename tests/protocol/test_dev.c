@@ -31,6 +31,7 @@ static struct {
 } module;
 
 /* Instead of libc's: the control node is ours, everything else as it is. */
+/* NOLINTNEXTLINE(readability-inconsistent-declaration-parameter-name): theirs are reserved */
 int open(const char *path, int flags, ...)
 {
 	va_list args;

@@ -237,7 +237,8 @@ tap "create, show, check, destroy" create
 zap()
 {
 	fresh --payload 8 --slots 4 &&
-		fails 1 'only the module can take the memory' destroy "$ch" --force --zap && done_with
+		fails 1 'only the module can take the memory' destroy "$ch" --force --zap &&
+		done_with
 }
 tap "destroy --zap is for dev:" zap
 
