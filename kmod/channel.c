@@ -367,6 +367,36 @@ static void free_ring(struct hftchan_channel *ch, struct list_head *pages)
 	hftchan_uncharge(ch);
 }
 
+/* Nobody opens or maps it any more. The ring goes with the last who has it open, or now by ZAP. */
+static int end_channel(struct hftchan_channel *ch, u32 flags)
+{
+	bool free = false;
+	LIST_HEAD(pages);
+	int err = 0;
+
+	down_write(&ch->sem);
+	if (ch->dead) {
+		err = -ENODEV;
+	} else if (!(flags & HFTCHAN_DESTROY_F_FORCE) && atomic_read(&ch->nr_open)) {
+		err = -EBUSY;
+	} else {
+		ch->dead = true;
+		/* after all that was committed; pairs with hftchan_rx_idle() in libhftchan */
+		if (ch->control)
+			smp_store_release(&ch->control->destroyed, 1);
+		free = (flags & HFTCHAN_DESTROY_F_ZAP) || !atomic_read(&ch->nr_open);
+		if (free) {
+			hftchan_zap(ch, HFTCHAN_REGION_RING_TX);
+			hftchan_zap(ch, HFTCHAN_REGION_RING);
+			take_ring(ch, &pages);
+		}
+	}
+	up_write(&ch->sem);
+	if (free)
+		free_ring(ch, &pages);
+	return err;
+}
+
 /* ---------------------------------------------------------------- open files */
 
 static int channel_open(struct inode *inode, struct file *file)
@@ -471,13 +501,7 @@ static char *channel_devnode(HFTCHAN_DEVNODE_CONST struct device *dev, umode_t *
 static void channel_free(struct device *dev)
 {
 	struct hftchan_channel *ch = hftchan_from_dev(dev);
-	LIST_HEAD(pages);
 
-	/* there are some left only of a channel that was never made */
-	down_write(&ch->sem);
-	take_ring(ch, &pages);
-	up_write(&ch->sem);
-	free_ring(ch, &pages);
 	kvfree(ch->pages);
 	free_page((unsigned long)ch->control);
 	free_page((unsigned long)ch->sender);
@@ -628,35 +652,32 @@ int hftchan_create(struct hftchan_ioc_create *arg)
 		goto err_put;
 	err = hftchan_charge(ch);
 	if (err)
-		goto err_name;
+		goto err_end;
 	err = alloc_control(ch, arg);
 	if (err)
-		goto err_name;
+		goto err_end;
 	err = hftchan_alloc_ring(ch, &arg->out_nr_pages);
 	if (err)
-		goto err_name;
+		goto err_end;
 
 	ch->dev.devt = MKDEV(MAJOR(hftchan_devt), ch->id);
 	err = dev_set_name(&ch->dev, "hftchan-%s", ch->name);
 	if (err)
-		goto err_name;
+		goto err_end;
 	cdev_init(&ch->cdev, &hftchan_channel_fops);
 	ch->cdev.owner = THIS_MODULE;
 	/* last: once it can be found, it is complete */
 	err = cdev_device_add(&ch->cdev, &ch->dev);
 	if (err)
-		goto err_dead;
+		goto err_end;
 	mutex_lock(&hftchan_lock);
 	ch->findable = true;
 	mutex_unlock(&hftchan_lock);
 	return 0;
 
-err_dead:
-	/* somebody may have opened it by a node of his own */
-	down_write(&ch->sem);
-	ch->dead = true;
-	up_write(&ch->sem);
-err_name:
+err_end:
+	/* now, as the device may be freed late; and somebody may have opened it by a node of his own */
+	end_channel(ch, HFTCHAN_DESTROY_F_FORCE);
 	release_name(ch);
 err_put:
 	put_device(&ch->dev);
@@ -667,32 +688,10 @@ err_put:
 
 static int kill_channel(struct hftchan_channel *ch, u32 flags)
 {
-	bool free = false;
-	LIST_HEAD(pages);
-	int err = 0;
+	int err = end_channel(ch, flags);
 
-	down_write(&ch->sem);
-	if (ch->dead) {
-		err = -ENODEV;
-	} else if (!(flags & HFTCHAN_DESTROY_F_FORCE) && atomic_read(&ch->nr_open)) {
-		err = -EBUSY;
-	} else {
-		ch->dead = true;
-		/* after all that was committed; pairs with hftchan_rx_idle() in libhftchan */
-		smp_store_release(&ch->control->destroyed, 1);
-		free = (flags & HFTCHAN_DESTROY_F_ZAP) || !atomic_read(&ch->nr_open);
-		if (free) {
-			hftchan_zap(ch, HFTCHAN_REGION_RING_TX);
-			hftchan_zap(ch, HFTCHAN_REGION_RING);
-			take_ring(ch, &pages);
-		}
-	}
-	up_write(&ch->sem);
 	if (err)
 		return err;
-	if (free)
-		free_ring(ch, &pages);
-
 	/* not under a lock: waits for whoever reads an attribute */
 	cdev_device_del(&ch->cdev, &ch->dev);
 	release_name(ch);
