@@ -381,8 +381,8 @@ static int end_channel(struct hftchan_channel *ch, u32 flags)
 		err = -EBUSY;
 	} else {
 		ch->dead = true;
-		/* after all that was committed; pairs with hftchan_rx_idle() in libhftchan */
 		if (ch->control)
+			/* after all commits; pairs with hftchan_rx_idle() in libhftchan */
 			smp_store_release(&ch->control->destroyed, 1);
 		free = (flags & HFTCHAN_DESTROY_F_ZAP) || !atomic_read(&ch->nr_open);
 		if (free) {
@@ -676,7 +676,7 @@ int hftchan_create(struct hftchan_ioc_create *arg)
 	return 0;
 
 err_end:
-	/* now, as the device may be freed late; and somebody may have opened it by a node of his own */
+	/* at once, as the device may be freed late; somebody may have opened it by his own node */
 	end_channel(ch, HFTCHAN_DESTROY_F_FORCE);
 	release_name(ch);
 err_put:
