@@ -2,10 +2,11 @@
 # SPDX-License-Identifier: MIT
 #
 # What the tests of the command `hftchan` share: to run it, and to say why its answer is wrong.
-# Not a test: they source it, after tests/tap.sh, and set $bin (the command), $tmp (a directory).
+# Not a test: they source it, after tests/tap.sh, and set $bin (the command), $tmp (a directory),
+# $ch (a channel).
 # Each function fails, and says why, when things are not as they should be.
 
-: "${bin:=}" "${tmp:=}"
+: "${bin:=}" "${tmp:=}" "${ch:=}"
 pids=()		# of what start() started
 
 kill_started()
@@ -109,4 +110,17 @@ ends()
 	echo "process ended with status $got, not $1"
 	cat "$tmp"/*.err
 	return 1
+}
+
+# fresh OPTION...: the channel, new
+fresh()
+{
+	"$bin" destroy "$ch" --force 2>/dev/null
+	"$bin" create "$ch" "$@" >/dev/null
+}
+
+# and away with it; nothing_left is the test's own
+done_with()
+{
+	"$bin" destroy "$ch" && nothing_left
 }

@@ -83,17 +83,6 @@ nothing_left()
 	return 1
 }
 
-fresh()
-{
-	"$bin" destroy "$ch" --force 2>/dev/null
-	"$bin" create "$ch" "$@" >/dev/null
-}
-
-done_with()
-{
-	"$bin" destroy "$ch" && nothing_left
-}
-
 # no_create PATTERN OPTION...: exit status 1, and nothing is left of it
 no_create()
 {

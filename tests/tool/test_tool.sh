@@ -46,18 +46,6 @@ nothing_left()
 	return 1
 }
 
-# fresh OPTION...: the channel, new
-fresh()
-{
-	"$bin" destroy "$ch" --force 2>/dev/null
-	"$bin" create "$ch" "$@" >/dev/null
-}
-
-done_with()
-{
-	"$bin" destroy "$ch" && nothing_left
-}
-
 # json FILE EXPRESSION: is it true of the JSON there? Its members are names in the expression.
 json()
 {
