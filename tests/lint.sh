@@ -121,9 +121,11 @@ narrow()
 kernel_style()
 {
 	tests/vm/kernels.sh "$build" source || return
-	"$build/vm/source/scripts/checkpatch.pl" --no-tree --strict --max-line-length=100 \
+	# it leaves a file where it runs
+	(cd "$build" && vm/source/scripts/checkpatch.pl --no-tree --strict --max-line-length=100 \
 		--terse --show-types --no-summary --ignore BIT_MACRO,LINUX_VERSION_CODE \
-		--ignore CONSTANT_COMPARISON,MACRO_ARG_REUSE,MACRO_ARG_PRECEDENCE -f "$@"
+		--ignore CONSTANT_COMPARISON,MACRO_ARG_REUSE,MACRO_ARG_PRECEDENCE \
+		-f "${@/#/$OLDPWD/}") | sed "s,^$PWD/,,"
 }
 
 # the module for 6.1, each file checked whether it has to be compiled or not
