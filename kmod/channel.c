@@ -155,12 +155,6 @@ static void forget_mm(struct hftchan_file *hf)
 	hf->registered = false;
 }
 
-/* Under sem. The right file in the wrong process does not hold it. */
-static bool holds_role(const struct hftchan_file *hf)
-{
-	return hf->ch->holder == hf && hf->mn.mm == current->mm;
-}
-
 static int channel_attach_tx(struct file *file, void *arg)
 {
 	const struct hftchan_ioc_attach_tx *attach = arg;
@@ -222,7 +216,7 @@ static int channel_start_tx(struct file *file, void *arg)
 	if (start->seq < c->first_seq || start->seq > S64_MAX)
 		return -EINVAL;
 	down_write(&ch->sem);
-	if (!holds_role(hf)) {
+	if (!hftchan_holds_role(hf, current->mm)) {
 		err = -EPERM;
 		goto out;
 	}
@@ -261,7 +255,7 @@ static int channel_detach_tx(struct file *file, void *arg)
 		return -EOPNOTSUPP;
 	mutex_lock(&hf->lock);
 	down_write(&ch->sem);
-	if (holds_role(hf))
+	if (hftchan_holds_role(hf, current->mm))
 		end_role(ch, HFTCHAN_SENDER_NONE);
 	else
 		err = -EPERM;
@@ -554,6 +548,11 @@ static u64 slot_size_of(const struct hftchan_ioc_create *arg)
 	return round_up(head + arg->payload_size, 64);
 }
 
+static u64 ring_size_of(const struct hftchan_ioc_create *arg)
+{
+	return arg->nr_slots * slot_size_of(arg);
+}
+
 static int check_geometry(const struct hftchan_ioc_create *arg)
 {
 	if ((arg->flags & ~(u64)HFTCHAN_F_VARLEN) || arg->layout != HFTCHAN_LAYOUT_PACKED ||
@@ -566,7 +565,7 @@ static int check_geometry(const struct hftchan_ioc_create *arg)
 	    (arg->mode & ~0666) || (arg->mode & 0600) != 0600)
 		return -EINVAL;
 	/* at most 2^31 slots of at most 2^30 + 64 bytes: the product fits */
-	if (arg->nr_slots * slot_size_of(arg) > HFTCHAN_RING_SIZE_MAX)
+	if (ring_size_of(arg) > HFTCHAN_RING_SIZE_MAX)
 		return -EOVERFLOW;
 	return 0;
 }
@@ -594,7 +593,7 @@ static int alloc_control(struct hftchan_channel *ch, const struct hftchan_ioc_cr
 		.payload_offset = sizeof(u64),
 		.nr_slots = arg->nr_slots,
 		.slot_size = slot_size_of(arg),
-		.ring_size = arg->nr_slots * slot_size_of(arg),
+		.ring_size = ring_size_of(arg),
 		.ring_offset = hftchan_regions[HFTCHAN_REGION_RING].offset,
 		.ring_tx_offset = hftchan_regions[HFTCHAN_REGION_RING_TX].offset,
 		.sender_offset = hftchan_regions[HFTCHAN_REGION_SENDER].offset,
@@ -635,9 +634,9 @@ int hftchan_create(struct hftchan_ioc_create *arg)
 	ch->id = -1;
 	ch->mode = arg->mode;
 	ch->node = node;
-	ch->nr_pages = DIV_ROUND_UP(arg->nr_slots * slot_size_of(arg), PMD_SIZE);
+	ch->nr_pages = DIV_ROUND_UP(ring_size_of(arg), PMD_SIZE);
 
-	/* from here on channel_free() undoes whatever was done */
+	/* from here on channel_free() undoes what end_channel() does not */
 	err = set_owner(ch, arg);
 	if (err)
 		goto err_put;

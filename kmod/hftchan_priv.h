@@ -75,7 +75,7 @@ struct hftchan_channel {
 	unsigned long nr_pages;		/* of PMD_SIZE */
 	u64 charged;			/* hftchan_lock; bytes */
 	struct inode *inode;		/* its i_mapping is that of every open file */
-	struct hftchan_control *control;	/* a page each, both by __get_free_page() */
+	struct hftchan_control *control;	/* a page each */
 	struct hftchan_sender_page *sender;
 
 	struct rw_semaphore sem;
@@ -183,6 +183,12 @@ extern const struct attribute_group *hftchan_groups[];
 static inline struct hftchan_channel *hftchan_from_dev(const struct device *dev)
 {
 	return container_of(dev, struct hftchan_channel, dev);
+}
+
+/* Under sem: has @mm the sender role, by @hf? The right file in the wrong process has not. */
+static inline bool hftchan_holds_role(const struct hftchan_file *hf, const struct mm_struct *mm)
+{
+	return hf->ch->holder == hf && hf->mn.mm == mm;
 }
 
 /* Page @i of the ring; NULL when it was zapped. Under sem or RCU. */

@@ -157,7 +157,7 @@ int hftchan_pick_node(int asked)
 
 /*
  * All of the ring, on its node and nowhere else, or nothing: what was got stays in ch->pages, for
- * channel_free(). @got: how many pages that was.
+ * end_channel(). @got: how many pages that was.
  * GFP_USER, because a task that a cpuset confines would escape it with GFP_KERNEL.
  */
 int hftchan_alloc_ring(struct hftchan_channel *ch, u64 *got)

@@ -64,7 +64,7 @@ static bool may_touch(const struct vm_area_struct *vma)
 
 	if (region->ring && hf->ch->zapped)
 		return false;
-	return !region->tx || (hf->ch->holder == hf && hf->mn.mm == vma->vm_mm);
+	return !region->tx || hftchan_holds_role(hf, vma->vm_mm);
 }
 
 /* Take every mapping of a region away, from all processes. Under sem, or they would come back. */
@@ -259,7 +259,7 @@ int hftchan_mmap(struct file *file, struct vm_area_struct *vma)
 	down_read(&ch->sem);
 	if (ch->dead)
 		err = -ENODEV;
-	else if (region->tx && (ch->holder != hf || hf->mn.mm != vma->vm_mm))
+	else if (region->tx && !hftchan_holds_role(hf, vma->vm_mm))
 		err = -EPERM;
 	up_read(&ch->sem);
 	if (err)
