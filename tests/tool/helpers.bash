@@ -2,12 +2,22 @@
 # SPDX-License-Identifier: MIT
 #
 # What the tests of the command `hftchan` share: to run it, and to say why its answer is wrong.
-# Not a test: they source it, after tests/tap.sh, and set $bin (the command), $tmp (a directory),
-# $ch (a channel).
+# Not a test: they source it, after tests/tap.sh, with $build set, and set $ch (a channel).
 # Each function fails, and says why, when things are not as they should be.
 
-: "${bin:=}" "${tmp:=}" "${ch:=}"
+: "${build:=}" "${ch:=}"
 pids=()		# of what start() started
+
+# set_up: $tmp, a directory; $bin, a copy of the command that every user can run
+set_up()
+{
+	export LC_ALL=C
+	tmp=$(mktemp -d)
+	chmod 755 "$tmp"
+	bin=$tmp/hftchan
+	cp "${HFTCHAN_BIN:-$build/hftchan}" "$bin"
+	chmod 755 "$bin"
+}
 
 kill_started()
 {

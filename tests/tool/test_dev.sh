@@ -24,13 +24,7 @@ if [ ! -w /dev/hftchan ]; then
 	tap_end
 fi
 
-export LC_ALL=C
-tmp=$(mktemp -d)
-chmod 755 "$tmp"
-# a copy that every user can run
-bin=$tmp/hftchan
-cp "${HFTCHAN_BIN:-$build/hftchan}" "$bin"
-chmod 755 "$bin"
+set_up
 name=devtool-$$-
 ch=dev:$name
 node=/dev/hftchan-$name

@@ -15,13 +15,7 @@ here=$(dirname "$0")
 # shellcheck source=tests/tool/helpers.bash
 . "$here/helpers.bash"
 
-export LC_ALL=C
-tmp=$(mktemp -d)
-chmod 755 "$tmp"
-# a copy that every user can run, for those tests that need two of them
-bin=$tmp/hftchan
-cp "${HFTCHAN_BIN:-$build/hftchan}" "$bin"
-chmod 755 "$bin"
+set_up
 name=tool-$$-	# no other run's name begins so
 ch=shm:$name
 shm=/dev/shm/hftchan-$name
